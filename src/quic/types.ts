@@ -1,11 +1,5 @@
 import type { Address } from '../base/address.ts';
-
-/**
- * The three kinds of path a connection between friends can run over. Each has one synthetic address
- * for the whole life of the connection, so that congestion control starts afresh when the class
- * changes (RFC 9000 §9.4) and not when a path within it does.
- */
-export type PathClass = 'lan' | 'public' | 'relay';
+import type { PathClass } from '../base/path-class.ts';
 
 /**
  * What lies beneath a connection that does not talk to one plain UDP address: the path layer. The
