@@ -35,6 +35,12 @@ export interface FriendHello {
     | undefined;
   /** The highest number of the receiver's that the sender has delivered; what follows is sent again. */
   receivedUpTo: bigint;
+  /**
+   * How many settled connections between the two sessions the sender has seen end. A connection of a
+   * higher generation replaces one of a lower, which the sender knows to be dead; within one
+   * generation the connection dialled by the bytewise lower fingerprint stays.
+   */
+  generation: number;
 }
 
 /** The acceptor's first frame: the dialer's certificate and hello were accepted. */
@@ -42,6 +48,7 @@ export interface FriendWelcome {
   protocol?: Protocol | undefined;
   fromSession?: SessionId | undefined;
   receivedUpTo: bigint;
+  generation: number;
 }
 
 export interface ChatMessage {
@@ -255,7 +262,15 @@ export const PeerFrame: MessageFns<PeerFrame> = {
 };
 
 function createBaseFriendHello(): FriendHello {
-  return { protocol: undefined, from: "", to: "", fromSession: undefined, toSession: undefined, receivedUpTo: 0n };
+  return {
+    protocol: undefined,
+    from: "",
+    to: "",
+    fromSession: undefined,
+    toSession: undefined,
+    receivedUpTo: 0n,
+    generation: 0,
+  };
 }
 
 export const FriendHello: MessageFns<FriendHello> = {
@@ -280,6 +295,9 @@ export const FriendHello: MessageFns<FriendHello> = {
         throw new globalThis.Error("value provided for field message.receivedUpTo of type uint64 too large");
       }
       writer.uint32(48).uint64(message.receivedUpTo);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(56).uint32(message.generation);
     }
     return writer;
   },
@@ -345,6 +363,14 @@ export const FriendHello: MessageFns<FriendHello> = {
             message.receivedUpTo = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -376,12 +402,13 @@ export const FriendHello: MessageFns<FriendHello> = {
     message.receivedUpTo = (object.receivedUpTo !== undefined && object.receivedUpTo !== null)
       ? BigInt(object.receivedUpTo)
       : 0n;
+    message.generation = object.generation ?? 0;
     return message;
   },
 };
 
 function createBaseFriendWelcome(): FriendWelcome {
-  return { protocol: undefined, fromSession: undefined, receivedUpTo: 0n };
+  return { protocol: undefined, fromSession: undefined, receivedUpTo: 0n, generation: 0 };
 }
 
 export const FriendWelcome: MessageFns<FriendWelcome> = {
@@ -397,6 +424,9 @@ export const FriendWelcome: MessageFns<FriendWelcome> = {
         throw new globalThis.Error("value provided for field message.receivedUpTo of type uint64 too large");
       }
       writer.uint32(24).uint64(message.receivedUpTo);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(32).uint32(message.generation);
     }
     return writer;
   },
@@ -438,6 +468,14 @@ export const FriendWelcome: MessageFns<FriendWelcome> = {
             message.receivedUpTo = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -464,6 +502,7 @@ export const FriendWelcome: MessageFns<FriendWelcome> = {
     message.receivedUpTo = (object.receivedUpTo !== undefined && object.receivedUpTo !== null)
       ? BigInt(object.receivedUpTo)
       : 0n;
+    message.generation = object.generation ?? 0;
     return message;
   },
 };

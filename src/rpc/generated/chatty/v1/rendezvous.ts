@@ -24,6 +24,7 @@ export interface ServerToPeer {
     | { $case: "error"; value: Fault }
     | { $case: "move"; value: MoveRequest }
     | { $case: "wishAccepted"; value: WishAccepted }
+    | { $case: "wishConflict"; value: WishConflict }
     | undefined;
 }
 
@@ -54,6 +55,19 @@ export interface WishUpdate {
 
 export interface WishAccepted {
   wish?: Wish | undefined;
+}
+
+/**
+ * The wished-for name is held by another key than the wish names, and its holder wishes for this
+ * peer in return: the friend has a new key, or somebody else has taken the name. Nothing about this
+ * peer is told to that holder. Sent once a holder.
+ */
+export interface WishConflict {
+  wish?:
+    | Wish
+    | undefined;
+  /** SHA-256 of the holder's SubjectPublicKeyInfo. */
+  heldBy: Buffer;
 }
 
 /** The peer's addresses have changed. Cookies as in PeerHello. */
@@ -222,6 +236,9 @@ export const ServerToPeer: MessageFns<ServerToPeer> = {
       case "wishAccepted":
         WishAccepted.encode(message.kind.value, writer.uint32(42).fork()).join();
         break;
+      case "wishConflict":
+        WishConflict.encode(message.kind.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -279,6 +296,14 @@ export const ServerToPeer: MessageFns<ServerToPeer> = {
             message.kind = { $case: "wishAccepted", value: WishAccepted.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.kind = { $case: "wishConflict", value: WishConflict.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -324,6 +349,12 @@ export const ServerToPeer: MessageFns<ServerToPeer> = {
       case "wishAccepted": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "wishAccepted", value: WishAccepted.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "wishConflict": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "wishConflict", value: WishConflict.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -654,6 +685,73 @@ export const WishAccepted: MessageFns<WishAccepted> = {
   fromPartial<I extends Exact<DeepPartial<WishAccepted>, I>>(object: I): WishAccepted {
     const message = createBaseWishAccepted();
     message.wish = (object.wish !== undefined && object.wish !== null) ? Wish.fromPartial(object.wish) : undefined;
+    return message;
+  },
+};
+
+function createBaseWishConflict(): WishConflict {
+  return { wish: undefined, heldBy: Buffer.alloc(0) };
+}
+
+export const WishConflict: MessageFns<WishConflict> = {
+  encode(message: WishConflict, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wish !== undefined) {
+      Wish.encode(message.wish, writer.uint32(10).fork()).join();
+    }
+    if (message.heldBy.length !== 0) {
+      writer.uint32(18).bytes(message.heldBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WishConflict {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWishConflict();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.wish = Wish.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.heldBy = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WishConflict>, I>>(base?: I): WishConflict {
+    return WishConflict.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WishConflict>, I>>(object: I): WishConflict {
+    const message = createBaseWishConflict();
+    message.wish = (object.wish !== undefined && object.wish !== null) ? Wish.fromPartial(object.wish) : undefined;
+    message.heldBy = object.heldBy ?? Buffer.alloc(0);
     return message;
   },
 };
