@@ -3,10 +3,7 @@ import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { type Identity, readIdentity } from './identity.ts';
 
-/** The DNS name every load balancer's certificate carries, instead of an address. */
-export const LOAD_BALANCER_NAME = 'loadbalancer.chatty.internal';
-/** The DNS name every rendezvous server's certificates carry, instead of an address. */
-export const RENDEZVOUS_NAME = 'rendezvous.chatty.internal';
+export { LOAD_BALANCER_NAME, RENDEZVOUS_NAME } from './role-names.ts';
 
 // From the first to the last day certificates know, so that a wrong clock locks nobody out.
 const NOT_BEFORE = new Date(0);
