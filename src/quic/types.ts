@@ -1,5 +1,6 @@
 import type { Address } from '../base/address.ts';
 import type { PathClass } from '../base/path-class.ts';
+import type { QuicStream } from './stream.ts';
 
 /**
  * What lies beneath a connection that does not talk to one plain UDP address: the path layer. The
@@ -28,4 +29,37 @@ export interface CloseReason {
   readonly code: number;
   /** The reason given, or a plain sentence; text from the peer is untrusted. */
   readonly reason: string;
+}
+
+/** One QUIC connection whose handshake is done and whose peer has proven its key. */
+export interface QuicConnection {
+  /** Unique within the endpoint. */
+  readonly id: number;
+  readonly role: 'dialer' | 'acceptor';
+  /** The protocol agreed on. */
+  readonly alpn: string;
+  /** DER of the peer's leaf certificate. */
+  readonly peerCertificate: Uint8Array;
+  /** SHA-256 of the SubjectPublicKeyInfo in it, 32 bytes. */
+  readonly peerFingerprint: Uint8Array;
+  /** Where the peer was last validated to be; a synthetic address for a carried connection. */
+  readonly remote: Address;
+  readonly local: Address;
+  /** The class of path in use; undefined for a plain connection. */
+  readonly pathClass: PathClass | undefined;
+  /** The smoothed round-trip time of the path in use. */
+  readonly rttMs: number;
+  /**
+   * Opens a bidirectional stream; the peer hears of it with its first bytes or its end.
+   * @throws ChattyError CHATTY_OVERLOADED when the peer allows no more streams, CHATTY_TRANSPORT
+   * when the connection is closed.
+   */
+  openStream(): QuicStream;
+  /** Called with each stream the peer opens; until it is set, they wait. */
+  onStream: ((stream: QuicStream) => void) | undefined;
+  /** The dialer of a carried connection moves it to paths of `pathClass`; others ignore it. */
+  selectPath(pathClass: PathClass): void;
+  readonly closed: Promise<CloseReason>;
+  /** Ends the connection at once, with what is still queued. Never waits, never throws. */
+  close(code?: number, reason?: string): void;
 }

@@ -1,0 +1,500 @@
+import type { Address } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { ChattyError, reasonOf } from '../base/errors.ts';
+import { spkiFingerprint } from '../base/identity.ts';
+import type { PathClass } from '../base/path-class.ts';
+import type { Random } from '../base/random.ts';
+import { ConnectionIds } from './connection-ids.ts';
+import type { HostPort, NativeConnection, Quiche } from './native.ts';
+import { endReason } from './end-reason.ts';
+import type { Slab } from './slab.ts';
+import { QuicStream } from './stream.ts';
+import { addressOfClass, CARRIED_LOCAL, classOfAddress } from './synthetic-address.ts';
+import type { Carrier, CloseReason, QuicConnection } from './types.ts';
+
+/**
+ * The most packets sent for one connection in one turn of the event loop, about 3 ms of work; what
+ * is left waits for the next turn. Also the bound on a `send` that would never end.
+ */
+const MAX_PACKETS_PER_TURN = 256;
+/**
+ * Packets sent without hearing anything, past which a connection is broken off: more than any
+ * congestion window holds, so that only a fault gets there.
+ */
+const MAX_UNHEARD_PACKETS = 65_536;
+/** How long a small write may be held back for a fuller packet. */
+const HOLD_BACK_MS = 2;
+/** How soon sending is tried again when the network took less than it was given. */
+const CONGESTED_MS = 1;
+/** How often the first flight is repeated until anything is heard; quiche alone would wait 1 s. */
+const CARRIED_RESEND_MS = 100;
+const PLAIN_RESEND_MS = 250;
+/** CRYPTO_ERROR (RFC 9000 §20.1) of the alert bad_certificate (RFC 8446 §6). */
+const BAD_CERTIFICATE = 0x100 + 42;
+const INTERNAL_ERROR = 1;
+const NOTHING = Buffer.alloc(0);
+
+/** What a connection needs of its endpoint. */
+export interface ConnectionHost {
+  readonly quiche: Quiche;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly slab: Slab;
+  readonly congested: boolean;
+  /** Asks for `turn` in this turn of the event loop. */
+  markDirty(connection: Connection): void;
+  addId(id: string, connection: Connection): void;
+  removeId(id: string): void;
+  /** Sends a datagram of a plain connection. */
+  transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void;
+  /** The handshake is done, and the peer is who it should be. */
+  opened(connection: Connection): void;
+  /** The connection is over; called once. `opened` says whether it ever was. */
+  gone(connection: Connection, opened: boolean): void;
+}
+
+export interface ConnectionOptions {
+  readonly id: number;
+  readonly role: 'dialer' | 'acceptor';
+  readonly native: NativeConnection;
+  readonly remote: Address;
+  readonly local: Address;
+  readonly carrier: Carrier | undefined;
+  readonly pathClass: PathClass | undefined;
+  readonly verify: (certDer: Uint8Array, alpn: string) => boolean;
+  readonly handshakeTimeoutMs: number;
+  readonly keepAliveMs: number | undefined;
+  /** The further connection ID by which an acceptor is known until the handshake is done. */
+  readonly firstId: string | undefined;
+}
+
+/**
+ * Drives one quiche connection: what comes in is only noted, and once in a turn of the event loop
+ * everything that can progress does and all that is to go out is sent, which makes for few
+ * acknowledgements and full packets. Whatever quiche throws ends this connection and nothing else.
+ */
+export class Connection implements QuicConnection {
+  readonly id: number;
+  readonly role: 'dialer' | 'acceptor';
+  readonly local: Address;
+  readonly closed: Promise<CloseReason>;
+  readonly carrier: Carrier | undefined;
+  alpn = '';
+  peerCertificate: Uint8Array = NOTHING;
+  peerFingerprint: Uint8Array = NOTHING;
+  remote: Address;
+  pathClass: PathClass | undefined;
+  /** Set while the connection waits in the endpoint's list of dirty ones. */
+  dirty = false;
+  /** Why the handshake failed, where it was our own judgement. */
+  refusal: ChattyError | undefined;
+
+  readonly #host: ConnectionHost;
+  readonly #verify: (certDer: Uint8Array, alpn: string) => boolean;
+  readonly #keepAliveMs: number | undefined;
+  readonly #ids: ConnectionIds;
+  #native: NativeConnection | undefined;
+  #opened = false;
+  #handshakeEndsAt: number;
+  #firstId: string | undefined;
+  #firstFlight: Buffer[] | undefined;
+  #resendAt = Infinity;
+  #lastSentAt: number;
+  #heldBackUntil = Infinity;
+  #unheard = 0;
+  #wantedClass: PathClass | undefined;
+  #timer: Timer | undefined;
+  #timerAt = Infinity;
+  #nextStreamId: number;
+  #nextPeerStreamId: number;
+  readonly #streams = new Map<number, QuicStream>();
+  readonly #writers = new Set<QuicStream>();
+  #waiting: QuicStream[] | undefined;
+  #onStream: ((stream: QuicStream) => void) | undefined;
+  #resolveClosed: (reason: CloseReason) => void = () => undefined;
+
+  constructor(host: ConnectionHost, options: ConnectionOptions) {
+    const dialer = options.role === 'dialer';
+    this.#host = host;
+    this.id = options.id;
+    this.role = options.role;
+    this.remote = options.remote;
+    this.local = options.local;
+    this.carrier = options.carrier;
+    this.pathClass = options.pathClass;
+    this.#native = options.native;
+    this.#verify = options.verify;
+    this.#keepAliveMs = options.keepAliveMs;
+    this.#firstId = options.firstId;
+    this.#lastSentAt = host.clock.now();
+    this.#handshakeEndsAt = this.#lastSentAt + options.handshakeTimeoutMs;
+    if (dialer) this.#firstFlight = [];
+    // RFC 9000 §2.1: bit 0 is set for streams the acceptor opens.
+    this.#nextStreamId = dialer ? 0 : 1;
+    this.#nextPeerStreamId = dialer ? 1 : 0;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#ids = new ConnectionIds(options.native, {
+      random: host.random,
+      add: (id) => host.addId(id, this),
+      remove: (id) => host.removeId(id),
+    });
+    if (this.#firstId !== undefined) host.addId(this.#firstId, this);
+  }
+
+  get quiche(): Quiche {
+    return this.#host.quiche;
+  }
+
+  get native(): NativeConnection | undefined {
+    return this.#native;
+  }
+
+  get rttMs(): number {
+    const active = this.#native?.pathStats().find((path) => path.active);
+    return active === undefined ? 0 : active.rtt / 1e6;
+  }
+
+  get onStream(): ((stream: QuicStream) => void) | undefined {
+    return this.#onStream;
+  }
+
+  set onStream(handle: ((stream: QuicStream) => void) | undefined) {
+    this.#onStream = handle;
+    const waiting = this.#waiting;
+    if (handle === undefined || waiting === undefined) return;
+    this.#waiting = undefined;
+    for (const stream of waiting) handle(stream);
+  }
+
+  openStream(): QuicStream {
+    const native = this.#native;
+    if (native === undefined || !this.#opened) {
+      throw new ChattyError('CHATTY_TRANSPORT', 'the connection is closed', {
+        hint: 'Connect again.',
+      });
+    }
+    if (native.peerStreamsLeftBidi() <= 0) {
+      throw new ChattyError('CHATTY_OVERLOADED', 'the peer allows no more streams at once', {
+        hint: 'End a stream first.',
+      });
+    }
+    const id = this.#nextStreamId;
+    // Writing nothing makes quiche count the stream, so that the check above holds for the next.
+    native.streamSend(id, NOTHING, false);
+    this.#nextStreamId += 4;
+    return this.#addStream(id);
+  }
+
+  selectPath(pathClass: PathClass): void {
+    if (this.carrier === undefined || this.role !== 'dialer') return;
+    this.#wantedClass = pathClass;
+    this.#host.markDirty(this);
+  }
+
+  close(code = 0, reason = ''): void {
+    const native = this.#native;
+    if (native === undefined) return;
+    try {
+      native.close(true, code, Buffer.from(reason));
+      this.#flush(native, this.#host.clock.now());
+    } catch {
+      // It ends all the same; the peer learns by its idle timeout.
+    }
+    this.#finish({ kind: 'local', code, reason });
+  }
+
+  /** Takes one datagram, which quiche decrypts in place. */
+  receive(datagram: Uint8Array, from: HostPort, to: HostPort): void {
+    const native = this.#native;
+    if (native === undefined) return;
+    this.#unheard = 0;
+    this.#firstFlight = undefined;
+    this.#resendAt = Infinity;
+    try {
+      native.recv(datagram, { from, to });
+    } catch {
+      // A connection that this broke is found so in its turn; else it was a stray datagram.
+    }
+    this.#host.markDirty(this);
+  }
+
+  wantWrite(stream: QuicStream): void {
+    this.#writers.add(stream);
+    this.#host.markDirty(this);
+  }
+
+  wantRead(): void {
+    this.#host.markDirty(this);
+  }
+
+  forget(stream: QuicStream): void {
+    this.#writers.delete(stream);
+    this.#streams.delete(stream.id);
+    // What a reset or an end has to say goes out in this turn.
+    this.#host.markDirty(this);
+  }
+
+  /** Lets everything progress that can. Never throws. */
+  turn(): void {
+    const native = this.#native;
+    if (native === undefined) return;
+    try {
+      const now = this.#host.clock.now();
+      if (!this.#opened && native.isEstablished()) this.#open(native);
+      if (this.#opened) this.#progress(native, now);
+      // Either step may have ended the connection.
+      if (this.#native === undefined) return;
+      this.#flush(native, now);
+      if (native.isDraining() || native.isClosed()) {
+        this.#finish(endReason(native, this.#opened));
+        return;
+      }
+      this.#arm(native, now);
+    } catch (error) {
+      this.#abort(native, `quiche failed: ${reasonOf(error)}`);
+    }
+  }
+
+  #open(native: NativeConnection): void {
+    this.alpn = Buffer.from(native.applicationProto()).toString();
+    const certDer = native.peerCertChain()?.[0];
+    const refusal = certDer === undefined ? 'it sent no certificate' : this.#judge(certDer);
+    if (refusal !== undefined) {
+      this.refusal = new ChattyError('CHATTY_UNTRUSTED', `the peer is not trusted: ${refusal}`, {
+        hint: 'Check that you connect to the right program, and which key it should have.',
+      });
+      native.close(false, BAD_CERTIFICATE, NOTHING);
+      this.#flush(native, this.#host.clock.now());
+      this.#finish({ kind: 'handshake', code: BAD_CERTIFICATE, reason: this.refusal.message });
+      return;
+    }
+    this.#opened = true;
+    this.#handshakeEndsAt = Infinity;
+    if (this.#firstId !== undefined) {
+      this.#host.removeId(this.#firstId);
+      this.#firstId = undefined;
+    }
+    this.#ids.refresh(native);
+    this.#host.opened(this);
+  }
+
+  /** @returns why the certificate is refused; undefined: it is not. */
+  #judge(certDer: Uint8Array): string | undefined {
+    try {
+      this.peerCertificate = Uint8Array.from(certDer);
+      this.peerFingerprint = spkiFingerprint(certDer);
+      return this.#verify(this.peerCertificate, this.alpn) ? undefined : 'its key is another';
+    } catch (error) {
+      return reasonOf(error);
+    }
+  }
+
+  #progress(native: NativeConnection, now: number): void {
+    this.#ids.refresh(native);
+    this.#followPaths(native);
+    this.#migrate(native);
+    if (native.isReadable()) this.#read(native);
+    if (this.#writers.size > 0) this.#write(native, now);
+  }
+
+  /** The peer's NAT gave it another address, or it chose a path of another class. */
+  #followPaths(native: NativeConnection): void {
+    for (;;) {
+      // The declaration promises an event; there is null when there are no more.
+      const event = native.pathEventNext() as ReturnType<typeof native.pathEventNext> | null;
+      if (event === null) return;
+      if (event.type !== 'PeerMigrated') continue;
+      this.remote = event.new;
+      if (this.carrier !== undefined) this.pathClass = classOfAddress(event.new.host);
+    }
+  }
+
+  #migrate(native: NativeConnection): void {
+    const wanted = this.#wantedClass;
+    if (wanted === undefined) return;
+    const address = addressOfClass(wanted);
+    try {
+      native.migrate(CARRIED_LOCAL, address);
+    } catch (error) {
+      // Spare connection IDs are on their way: tried again in the next turn.
+      if (reasonOf(error) === 'OutOfIdentifiers') return;
+      throw error;
+    }
+    this.#wantedClass = undefined;
+    this.pathClass = wanted;
+    this.remote = address;
+  }
+
+  #read(native: NativeConnection): void {
+    for (const id of native.readable()) {
+      if (!this.#streams.has(id) && id >= this.#nextPeerStreamId) this.#acceptUpTo(id);
+      this.#streams.get(id)?.pumpRead(native);
+    }
+  }
+
+  /** A stream opens all lower ones of its kind too (RFC 9000 §3.2). */
+  #acceptUpTo(id: number): void {
+    // Streams of our own and unidirectional ones, for which there is no credit, are not the peer's.
+    if ((id & 3) !== (this.#nextPeerStreamId & 3)) return;
+    while (this.#nextPeerStreamId <= id) {
+      const stream = this.#addStream(this.#nextPeerStreamId);
+      this.#nextPeerStreamId += 4;
+      if (this.#onStream === undefined) (this.#waiting ??= []).push(stream);
+      else this.#onStream(stream);
+    }
+  }
+
+  #addStream(id: number): QuicStream {
+    const stream = new QuicStream(this, id);
+    this.#streams.set(id, stream);
+    return stream;
+  }
+
+  #write(native: NativeConnection, now: number): void {
+    const force = now >= this.#heldBackUntil;
+    let heldBack = false;
+    for (const stream of [...this.#writers]) {
+      const progress = stream.pumpWrite(native, force);
+      // Those that still wait go behind the others, so that none takes the whole window.
+      this.#writers.delete(stream);
+      if (progress !== 'done' && !stream.destroyed) this.#writers.add(stream);
+      if (progress === 'small') heldBack = true;
+    }
+    if (!heldBack) this.#heldBackUntil = Infinity;
+    else if (this.#heldBackUntil === Infinity) this.#heldBackUntil = now + HOLD_BACK_MS;
+  }
+
+  #flush(native: NativeConnection, now: number): void {
+    const { slab } = this.#host;
+    for (let count = 0; ; count++) {
+      if (this.#host.congested) return;
+      if (count >= MAX_PACKETS_PER_TURN) {
+        this.#host.markDirty(this);
+        return;
+      }
+      const sent = native.send(slab.room());
+      if (sent === null) return;
+      const [length, info] = sent;
+      if (length === 0) continue;
+      this.#lastSentAt = now;
+      this.#unheard += 1;
+      this.#transmit(slab.take(length), info.from, info.to);
+      if (this.#unheard > MAX_UNHEARD_PACKETS) {
+        this.#abort(native, 'sent without end and heard nothing');
+        return;
+      }
+    }
+  }
+
+  #transmit(datagram: Buffer, from: HostPort, to: HostPort): void {
+    if (this.#firstFlight !== undefined && this.#firstFlight.length < 2) {
+      this.#firstFlight.push(Buffer.from(datagram));
+      this.#resendAt = this.#host.clock.now() + this.#resendMs;
+    }
+    this.#sendOn(datagram, from, to);
+  }
+
+  #sendOn(datagram: Uint8Array, from: HostPort, to: HostPort): void {
+    if (this.carrier === undefined) {
+      this.#host.transmit(datagram, from, to);
+      return;
+    }
+    const pathClass = classOfAddress(to.host);
+    if (pathClass !== undefined) this.carrier.send(datagram, pathClass);
+  }
+
+  get #resendMs(): number {
+    return this.carrier === undefined ? PLAIN_RESEND_MS : CARRIED_RESEND_MS;
+  }
+
+  #arm(native: NativeConnection, now: number): void {
+    // quiche counts whole milliseconds, rounded down: one more, or the timer would fire too early.
+    let at = now + (native.timeout() ?? Infinity) + 1;
+    at = Math.min(at, this.#handshakeEndsAt, this.#resendAt, this.#heldBackUntil);
+    if (this.#keepAliveMs !== undefined && this.#opened) {
+      at = Math.min(at, this.#lastSentAt + this.#keepAliveMs);
+    }
+    if (this.#host.congested) at = Math.min(at, now + CONGESTED_MS);
+    // A timer that is set for earlier does: it finds nothing to do and sets itself anew.
+    if (at >= this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timerAt = at;
+    this.#timer = this.#host.clock.setTimer(at - now, () => this.#onTimer());
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    this.#timerAt = Infinity;
+    const native = this.#native;
+    if (native === undefined) return;
+    const now = this.#host.clock.now();
+    try {
+      if (now >= this.#handshakeEndsAt) {
+        this.#abort(native, 'the handshake took too long');
+        return;
+      }
+      native.onTimeout();
+      this.#resendFirstFlight(now);
+      if (this.#keepAliveMs !== undefined && this.#opened) {
+        if (now - this.#lastSentAt >= this.#keepAliveMs) native.sendAckEliciting();
+      }
+    } catch (error) {
+      this.#abort(native, `quiche failed: ${reasonOf(error)}`);
+      return;
+    }
+    this.turn();
+  }
+
+  #resendFirstFlight(now: number): void {
+    if (now < this.#resendAt) return;
+    this.#resendAt = now + this.#resendMs;
+    for (const datagram of this.#firstFlight ?? []) {
+      this.#sendOn(datagram, this.local, this.remote);
+    }
+  }
+
+  /** Ends the connection for a reason of our own, and tells the peer if that is possible. */
+  #abort(native: NativeConnection, reason: string): void {
+    try {
+      native.close(false, INTERNAL_ERROR, NOTHING);
+      const sent = native.send(this.#host.slab.room());
+      if (sent !== null) {
+        this.#sendOn(this.#host.slab.take(sent[0]), sent[1].from, sent[1].to);
+      }
+    } catch {
+      // It was broken to begin with.
+    }
+    const kind = this.#opened ? 'transport' : 'handshake';
+    this.#finish({ kind, code: INTERNAL_ERROR, reason });
+  }
+
+  #finish(reason: CloseReason): void {
+    if (this.#native === undefined) return;
+    this.#native = undefined;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#ids.release();
+    if (this.#firstId !== undefined) this.#host.removeId(this.#firstId);
+    this.#firstFlight = undefined;
+    const streams = [...this.#streams.values()];
+    this.#streams.clear();
+    this.#writers.clear();
+    this.#waiting = undefined;
+    if (streams.length > 0) {
+      // Not before readers had a turn to take what came with the end.
+      setImmediate(() => endStreams(streams, reason));
+    }
+    this.#host.gone(this, this.#opened);
+    this.#resolveClosed(reason);
+  }
+}
+
+function endStreams(streams: readonly QuicStream[], reason: CloseReason): void {
+  for (const stream of streams) {
+    stream.destroy(
+      new ChattyError('CHATTY_TRANSPORT', `the connection ended: ${reason.reason || reason.kind}`),
+    );
+  }
+}

@@ -1,0 +1,11 @@
+export {
+  type AcceptOptions,
+  type DatagramListener,
+  type DialOptions,
+  type EndpointStats,
+  QuicEndpoint,
+  type QuicEndpointOptions,
+} from './endpoint.ts';
+export type { QuicLimits } from './limits.ts';
+export type { QuicStream } from './stream.ts';
+export type { Admission, Carrier, CloseReason, QuicConnection } from './types.ts';

@@ -1,0 +1,178 @@
+import { Duplex } from 'node:stream';
+import { ChattyError, reasonOf } from '../base/errors.ts';
+import { peerStreamError, type NativeConnection, type Quiche, type Shutdown } from './native.ts';
+
+/**
+ * A write waits until quiche takes this much at once (or all there is): smaller pieces as each
+ * acknowledgement frees some room would be sent as runts.
+ */
+const MIN_BATCH_BYTES = 20_000;
+/** What a stream holds of its own before `write` asks to wait. */
+const WRITE_BUFFER_BYTES = 256 * 1024;
+const READ_BUFFER_BYTES = 64 * 1024;
+
+// Everything arrives here first and is copied out in its true size.
+const scratch = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+const NOTHING = Buffer.alloc(0);
+const ignore = (): void => undefined;
+
+/** What a stream needs of its connection. */
+export interface StreamHost {
+  readonly quiche: Quiche;
+  /** Undefined once the connection is closed. */
+  readonly native: NativeConnection | undefined;
+  /** Asks for `pumpWrite` in this turn of the event loop. */
+  wantWrite(stream: QuicStream): void;
+  /** Asks for `pumpRead` in this turn of the event loop. */
+  wantRead(): void;
+  forget(stream: QuicStream): void;
+}
+
+/** What became of a `pumpWrite`. */
+export type WriteProgress = 'done' | 'blocked' | 'small';
+
+/**
+ * A bidirectional QUIC stream as a Duplex. `end()` ends our direction, `destroy()` resets both with
+ * the peer (code 0, or 1 with an error). A stream that the peer resets or a connection that breaks
+ * shows as `destroy(error)`; an error nobody listens for ends nothing but the stream.
+ */
+export class QuicStream extends Duplex {
+  readonly id: number;
+  readonly #host: StreamHost;
+  #outgoing: Buffer | undefined;
+  #onWritten: ((error?: Error | null) => void) | undefined;
+  #onFinished: ((error?: Error | null) => void) | undefined;
+  #wantsData = false;
+  #readEnded = false;
+  #writeEnded = false;
+
+  constructor(host: StreamHost, id: number) {
+    super({ readableHighWaterMark: READ_BUFFER_BYTES, writableHighWaterMark: WRITE_BUFFER_BYTES });
+    this.id = id;
+    this.#host = host;
+    this.on('error', ignore);
+  }
+
+  override _read(): void {
+    if (this.#wantsData) return;
+    this.#wantsData = true;
+    this.#host.wantRead();
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    this.#outgoing = chunk;
+    this.#onWritten = done;
+    this.#host.wantWrite(this);
+  }
+
+  override _writev(
+    chunks: { chunk: Buffer; encoding: string }[],
+    done: (error?: Error | null) => void,
+  ): void {
+    this.#outgoing = Buffer.concat(chunks.map(({ chunk }) => chunk));
+    this.#onWritten = done;
+    this.#host.wantWrite(this);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#onFinished = done;
+    this.#host.wantWrite(this);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const native = this.#host.native;
+    if (native !== undefined) {
+      const { Read, Write } = this.#host.quiche.Shutdown;
+      const code = error === null ? 0 : 1;
+      if (!this.#readEnded) shutdown(native, this.id, Read, code);
+      if (!this.#writeEnded) shutdown(native, this.id, Write, code);
+    }
+    this.#outgoing = undefined;
+    this.#onWritten = undefined;
+    this.#onFinished = undefined;
+    this.#host.forget(this);
+    done(error);
+  }
+
+  /** Hands what is waiting to quiche. `force` takes whatever fits, however little. */
+  pumpWrite(native: NativeConnection, force: boolean): WriteProgress {
+    try {
+      // A written callback may bring the next chunk at once.
+      while (this.#outgoing !== undefined) {
+        const progress = this.#writeChunk(native, this.#outgoing, force);
+        if (progress !== 'done') return progress;
+      }
+      if (this.#onFinished !== undefined) {
+        native.streamSend(this.id, NOTHING, true);
+        this.#writeEnded = true;
+        const done = this.#onFinished;
+        this.#onFinished = undefined;
+        done();
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+    return 'done';
+  }
+
+  #writeChunk(native: NativeConnection, chunk: Buffer, force: boolean): WriteProgress {
+    if (chunk.length > 0) {
+      const capacity = native.streamCapacity(this.id);
+      if (capacity === 0) return 'blocked';
+      if (!force && capacity < Math.min(chunk.length, MIN_BATCH_BYTES)) return 'small';
+      const sent = native.streamSend(this.id, chunk, false) ?? 0;
+      if (sent < chunk.length) {
+        this.#outgoing = chunk.subarray(sent);
+        return 'blocked';
+      }
+    }
+    this.#outgoing = undefined;
+    const done = this.#onWritten;
+    this.#onWritten = undefined;
+    done?.();
+    return 'done';
+  }
+
+  /** Moves what quiche has to the reader, as much as the reader wants. */
+  pumpRead(native: NativeConnection): void {
+    try {
+      while (this.#wantsData && !this.#readEnded && !this.destroyed) {
+        const received = native.streamRecv(this.id, scratch);
+        if (received === null) return;
+        const [length, ended] = received;
+        if (length > 0 && !this.push(Buffer.from(scratch.subarray(0, length)))) {
+          this.#wantsData = false;
+        }
+        if (ended) {
+          this.#readEnded = true;
+          this.push(null);
+        }
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    const peer = peerStreamError(error);
+    if (peer?.kind === 'reset') this.#readEnded = true;
+    if (peer?.kind === 'stopped') this.#writeEnded = true;
+    this.destroy(
+      new ChattyError(
+        'CHATTY_TRANSPORT',
+        peer === undefined
+          ? `the stream failed: ${reasonOf(error)}`
+          : `the peer ${peer.kind === 'reset' ? 'reset' : 'stopped reading'} the stream (code ${peer.code})`,
+        { cause: error },
+      ),
+    );
+  }
+}
+
+function shutdown(native: NativeConnection, id: number, direction: Shutdown, code: number): void {
+  try {
+    native.streamShutdown(id, direction, code);
+  } catch {
+    // The stream is over on that side already, which is what was asked for.
+  }
+}
