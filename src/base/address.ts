@@ -60,7 +60,12 @@ export function canonicalIp(host: string): string {
   if (!isIPv6(withoutZone)) return withoutZone;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(withoutZone);
   if (mapped?.[1] !== undefined && isIPv4(mapped[1])) return mapped[1];
-  return new URL(`http://[${withoutZone}]`).hostname.slice(1, -1);
+  const canonical = new URL(`http://[${withoutZone}]`).hostname.slice(1, -1);
+  // URLs spell the last 32 bits of a mapped address in hexadecimal.
+  const hex = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonical);
+  if (hex === null) return canonical;
+  const [high, low] = [parseInt(hex[1] ?? '', 16), parseInt(hex[2] ?? '', 16)];
+  return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
 }
 
 /**
