@@ -1,0 +1,392 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ConversationSession, type SessionEffect } from '../../../src/chat/session.ts';
+import type { SessionId } from '../../../src/rpc/generated/chatty/v1/common.ts';
+import type { PeerFrame } from '../../../src/rpc/generated/chatty/v1/peer.ts';
+
+const session = (startedAt: number): SessionId => ({
+  startedAt: BigInt(startedAt),
+  nonce: Buffer.alloc(16, startedAt),
+});
+const F1 = session(1);
+const F2 = session(2);
+const send = (kind: NonNullable<PeerFrame['kind']>): SessionEffect => ({
+  type: 'send',
+  frame: { kind },
+});
+const message = (number: number, id: number, text: string): NonNullable<PeerFrame['kind']> => ({
+  $case: 'message',
+  value: { number: BigInt(number), id: BigInt(id), text },
+});
+const ack = (number: number): NonNullable<PeerFrame['kind']> => ({
+  $case: 'acknowledgement',
+  value: { number: BigInt(number) },
+});
+const end = (number: number): NonNullable<PeerFrame['kind']> => ({
+  $case: 'end',
+  value: { number: BigInt(number) },
+});
+
+/** A machine under test with a clock of its own. */
+class Subject {
+  readonly machine = new ConversationSession();
+  now = 0;
+
+  step(input: Parameters<ConversationSession['step']>[0]): SessionEffect[] {
+    return this.machine.step(input, this.now);
+  }
+
+  connect(friendSession = F1, friendReceivedUpTo = 0): SessionEffect[] {
+    return this.step({
+      type: 'connected',
+      friendSession,
+      friendReceivedUpTo: BigInt(friendReceivedUpTo),
+    });
+  }
+
+  frame(kind: PeerFrame['kind']): SessionEffect[] {
+    return this.step({ type: 'frame', frame: { kind } });
+  }
+
+  submit(...texts: string[]): SessionEffect[] {
+    return texts.flatMap((text) => this.step({ type: 'submit', text }));
+  }
+}
+
+describe('what one side says', () => {
+  it('keeps messages until there is a connection, then numbers them from 1', () => {
+    const a = new Subject();
+    expect(a.submit('one', 'two')).toEqual([
+      { type: 'accepted', id: 1 },
+      { type: 'accepted', id: 2 },
+    ]);
+    expect(a.connect()).toEqual([send(message(1, 1, 'one')), send(message(2, 2, 'two'))]);
+  });
+
+  it('sends at once while connected', () => {
+    const a = new Subject();
+    a.connect();
+    expect(a.submit('one')).toEqual([{ type: 'accepted', id: 1 }, send(message(1, 1, 'one'))]);
+  });
+
+  it('takes one acknowledgement for everything before it, and an old one for nothing', () => {
+    const a = new Subject();
+    a.connect();
+    a.submit('one', 'two', 'three');
+    expect(a.frame(ack(2))).toEqual([
+      { type: 'acknowledged', id: 1 },
+      { type: 'acknowledged', id: 2 },
+    ]);
+    expect(a.frame(ack(1))).toEqual([]);
+    expect(a.machine.unacknowledged).toBe(1);
+  });
+
+  it('sends again after a reconnect what the friend has not received, and nothing else', () => {
+    const a = new Subject();
+    a.connect();
+    a.submit('one', 'two', 'three');
+    a.frame(ack(1));
+    a.step({ type: 'disconnected' });
+    expect(a.submit('four')).toEqual([{ type: 'accepted', id: 4 }]);
+    expect(a.connect(F1, 2)).toEqual([
+      { type: 'acknowledged', id: 2 },
+      send(message(3, 3, 'three')),
+      send(message(4, 4, 'four')),
+    ]);
+  });
+
+  it('sends everything unacknowledged where the friend has not said yet what it has', () => {
+    const a = new Subject();
+    a.connect();
+    a.submit('one', 'two');
+    a.step({ type: 'disconnected' });
+    expect(a.step({ type: 'connected', friendSession: F1 })).toEqual([
+      send(message(1, 1, 'one')),
+      send(message(2, 2, 'two')),
+    ]);
+    expect(a.step({ type: 'received-up-to', number: 1n })).toEqual([
+      { type: 'acknowledged', id: 1 },
+    ]);
+  });
+
+  it("numbers from 1 again for a friend's new session, with the ids kept", () => {
+    const a = new Subject();
+    a.connect();
+    a.submit('one', 'two', 'three');
+    a.frame(ack(2));
+    expect(a.connect(F2)).toEqual([send(message(1, 3, 'three'))]);
+    expect(a.submit('four')).toEqual([{ type: 'accepted', id: 4 }, send(message(2, 4, 'four'))]);
+  });
+
+  it("tells a friend's new session about an end its old one had acknowledged", () => {
+    const a = new Subject();
+    a.connect();
+    expect(a.step({ type: 'end-input' })).toEqual([
+      send(end(1)),
+      { type: 'writable', writable: false },
+    ]);
+    expect(a.frame(ack(1))).toEqual([{ type: 'end-acknowledged' }]);
+    expect(a.connect(F2)).toEqual([send(end(1))]);
+  });
+
+  it('numbers the end after the last message, once, and refuses messages after it', () => {
+    const a = new Subject();
+    a.connect();
+    a.submit('one');
+    expect(a.step({ type: 'end-input' })).toContainEqual(send(end(2)));
+    expect(a.step({ type: 'end-input' })).toEqual([]);
+    expect(a.submit('two')).toEqual([{ type: 'refused', why: 'ended' }]);
+  });
+
+  it('takes 1,000 messages without acknowledgement, then says so, and goes on after one', () => {
+    const a = new Subject();
+    for (let i = 1; i < 1_000; i++) expect(a.submit('x')).toHaveLength(1);
+    expect(a.submit('x')).toEqual([
+      { type: 'accepted', id: 1_000 },
+      { type: 'writable', writable: false },
+    ]);
+    expect(a.submit('x')).toEqual([{ type: 'refused', why: 'full' }]);
+    a.connect();
+    expect(a.frame(ack(1)).at(-1)).toEqual({ type: 'writable', writable: true });
+  });
+
+  it('takes 4 MiB without acknowledgement', () => {
+    const a = new Subject();
+    const large = 'x'.repeat(65_536);
+    for (let i = 1; i < 64; i++) expect(a.submit(large)).toHaveLength(1);
+    expect(a.submit(large)).toContainEqual({ type: 'writable', writable: false });
+  });
+
+  it('refuses a text of more than 65,536 bytes of UTF-8', () => {
+    const a = new Subject();
+    expect(a.submit('ä'.repeat(32_769))).toEqual([{ type: 'refused', why: 'too-long' }]);
+    expect(a.submit('ä'.repeat(32_768))).toEqual([{ type: 'accepted', id: 1 }]);
+  });
+});
+
+describe('what the friend says', () => {
+  it('passes messages on in order and acknowledges what the program has written', () => {
+    const a = new Subject();
+    a.connect();
+    expect(a.frame(message(1, 7, 'hi'))).toEqual([
+      { type: 'deliver', session: F1, number: 1, id: 7, text: 'hi' },
+    ]);
+    a.frame(message(2, 8, 'there'));
+    expect(a.machine.receivedUpTo(F1)).toBe(0n);
+    expect(a.step({ type: 'delivered', number: 2 })).toEqual([send(ack(2))]);
+    expect(a.machine.receivedUpTo(F1)).toBe(2n);
+    expect(a.machine.receivedUpTo(F2)).toBe(0n);
+    expect(a.step({ type: 'delivered', number: 1 })).toEqual([]);
+  });
+
+  it('drops what it has when it comes again', () => {
+    const a = new Subject();
+    a.connect();
+    a.frame(message(1, 1, 'one'));
+    a.frame(message(2, 2, 'two'));
+    a.step({ type: 'disconnected' });
+    a.connect();
+    expect(a.frame(message(1, 1, 'one'))).toEqual([]);
+    expect(a.frame(message(2, 2, 'two'))).toEqual([]);
+    expect(a.frame(message(3, 3, 'three'))).toHaveLength(1);
+  });
+
+  it('passes the end on once the program has written everything before it', () => {
+    const a = new Subject();
+    a.connect();
+    a.frame(message(1, 1, 'one'));
+    expect(a.frame(end(2))).toEqual([]);
+    expect(a.step({ type: 'delivered', number: 1 })).toEqual([
+      send(ack(2)),
+      { type: 'friend-ended' },
+    ]);
+  });
+
+  it('acknowledges an end with nothing before it at once', () => {
+    const a = new Subject();
+    a.connect();
+    expect(a.frame(end(1))).toEqual([send(ack(1)), { type: 'friend-ended' }]);
+  });
+
+  it('numbers deliveries on through a new session, which is acknowledged by its own numbers', () => {
+    const a = new Subject();
+    a.connect();
+    a.frame(message(1, 1, 'one'));
+    a.frame(message(2, 2, 'two'));
+    a.connect(F2);
+    expect(a.frame(message(1, 2, 'two'))).toEqual([
+      { type: 'deliver', session: F2, number: 3, id: 2, text: 'two' },
+    ]);
+    // Nobody is left who waits for the acknowledgement of the first two.
+    expect(a.step({ type: 'delivered', number: 2 })).toEqual([]);
+    expect(a.step({ type: 'delivered', number: 3 })).toEqual([send(ack(1))]);
+  });
+
+  it('passes errors on, cut to a bounded length', () => {
+    const a = new Subject();
+    a.connect();
+    const value = { code: 'CHATTY_OVERLOADED', message: 'm'.repeat(9_000), retryAfterMs: 0 };
+    expect(a.frame({ $case: 'error', value })).toEqual([
+      { type: 'friend-error', code: 'CHATTY_OVERLOADED', message: 'm'.repeat(512) },
+    ]);
+  });
+
+  it('ignores frames of later versions, and frames without a connection', () => {
+    const a = new Subject();
+    expect(a.frame(message(1, 1, 'early'))).toEqual([]);
+    a.connect();
+    expect(a.frame(undefined)).toEqual([]);
+  });
+});
+
+describe('goodbye', () => {
+  it('is answered at once and passed on after the messages before it', () => {
+    const a = new Subject();
+    a.connect();
+    a.frame(message(1, 1, 'one'));
+    expect(a.frame({ $case: 'goodbye', value: { reason: 'bye' } })).toEqual([
+      send({ $case: 'goodbyeAcknowledged', value: {} }),
+    ]);
+    a.step({ type: 'disconnected' });
+    expect(a.step({ type: 'delivered', number: 1 })).toEqual([
+      { type: 'friend-left', reason: 'bye' },
+    ]);
+  });
+
+  it('is answered again but passed on once when it comes again', () => {
+    const a = new Subject();
+    a.connect();
+    a.frame({ $case: 'goodbye', value: { reason: 'bye' } });
+    expect(a.frame({ $case: 'goodbye', value: { reason: 'bye' } })).toEqual([
+      send({ $case: 'goodbyeAcknowledged', value: {} }),
+    ]);
+  });
+
+  it('is repeated every 250 ms, and given up after a second', () => {
+    const a = new Subject();
+    const goodbye = send({ $case: 'goodbye', value: { reason: 'done' } });
+    a.connect();
+    expect(a.step({ type: 'goodbye', reason: 'done' })).toEqual([
+      goodbye,
+      { type: 'writable', writable: false },
+    ]);
+    for (const at of [250, 500, 750]) {
+      expect(a.machine.nextDeadline()).toBe(at);
+      a.now = at;
+      expect(a.step({ type: 'tick' })).toEqual([goodbye]);
+    }
+    a.now = 999;
+    expect(a.step({ type: 'tick' })).toEqual([]);
+    a.now = 1_000;
+    expect(a.machine.nextDeadline()).toBe(1_000);
+    expect(a.step({ type: 'tick' })).toContainEqual({ type: 'left', answered: false });
+    expect(a.machine.nextDeadline()).toBeUndefined();
+  });
+
+  it('is over as soon as the friend answers', () => {
+    const a = new Subject();
+    a.connect();
+    a.step({ type: 'goodbye', reason: 'done' });
+    expect(a.frame({ $case: 'goodbyeAcknowledged', value: {} })).toContainEqual({
+      type: 'left',
+      answered: true,
+    });
+    expect(a.machine.nextDeadline()).toBeUndefined();
+  });
+
+  it('is said again on the next connection', () => {
+    const a = new Subject();
+    a.connect();
+    a.step({ type: 'goodbye', reason: 'done' });
+    a.step({ type: 'disconnected' });
+    a.now = 100;
+    expect(a.connect()).toEqual([send({ $case: 'goodbye', value: { reason: 'done' } })]);
+  });
+
+  it('is over at once where nobody is connected', () => {
+    expect(new Subject().step({ type: 'goodbye', reason: 'done' })).toEqual([
+      { type: 'left', answered: false },
+    ]);
+  });
+});
+
+describe('a hostile friend', () => {
+  const faults = (effects: SessionEffect[]): boolean =>
+    effects.length === 1 && effects[0]?.type === 'fault';
+
+  it.each<[string, NonNullable<PeerFrame['kind']>]>([
+    ['a number with a gap before it', message(2, 1, 'x')],
+    ['the number 0', message(0, 1, 'x')],
+    ['the highest number there is', { $case: 'end', value: { number: 2n ** 64n - 1n } }],
+    [
+      'an id no JSON number holds',
+      { $case: 'message', value: { number: 1n, id: 2n ** 53n, text: '' } },
+    ],
+    ['the id 0', message(1, 0, 'x')],
+    ['a text over 64 KiB', message(1, 1, 'x'.repeat(65_537))],
+    ['an acknowledgement of what was never sent', ack(1)],
+    ['a second hello', { $case: 'hello', value: { from: '', to: '', receivedUpTo: 0n } as never }],
+    ['a second welcome', { $case: 'welcome', value: { receivedUpTo: 0n } as never }],
+  ])('ends its connection with %s', (_, kind) => {
+    const a = new Subject();
+    a.connect();
+    expect(faults(a.frame(kind))).toBe(true);
+    expect(a.frame(message(1, 1, 'later'))).toEqual([]);
+  });
+
+  it('ends its connection by claiming more received than was sent', () => {
+    expect(faults(new Subject().connect(F1, 1))).toBe(true);
+  });
+
+  it('ends its connection with a message or an end after the end', () => {
+    for (const kind of [message(2, 1, 'x'), end(2)]) {
+      const a = new Subject();
+      a.connect();
+      a.frame(end(1));
+      expect(faults(a.frame(kind))).toBe(true);
+    }
+  });
+
+  it('cannot come back as an older session', () => {
+    const a = new Subject();
+    a.connect(F2);
+    expect(faults(a.connect(F1))).toBe(true);
+  });
+
+  it('cannot make us hold more than 1,000 messages the program has not taken', () => {
+    const a = new Subject();
+    a.connect();
+    for (let i = 1; i <= 1_000; i++) a.frame(message(i, i, 'x'));
+    expect(faults(a.frame(message(1_001, 1_001, 'x')))).toBe(true);
+  });
+
+  it('cannot make us hold more than 4 MiB, and one message, the program has not taken', () => {
+    const a = new Subject();
+    a.connect();
+    const large = 'x'.repeat(65_536);
+    for (let i = 1; i <= 64; i++) expect(a.frame(message(i, i, large))).toHaveLength(1);
+    expect(faults(a.frame(message(65, 65, large)))).toBe(true);
+  });
+
+  it('never makes it throw, whatever it sends', () => {
+    const number = fc.oneof(fc.bigInt(0n, 5n), fc.bigInt(0n, 2n ** 64n - 1n));
+    const kinds = fc.oneof(
+      fc.record({
+        $case: fc.constant('message'),
+        value: fc.record({ number, id: number, text: fc.string() }),
+      }),
+      fc.record({ $case: fc.constantFrom('end', 'acknowledgement'), value: fc.record({ number }) }),
+      fc.record({ $case: fc.constant('goodbye'), value: fc.record({ reason: fc.string() }) }),
+      fc.record({ $case: fc.constant('goodbyeAcknowledged'), value: fc.constant({}) }),
+    );
+    fc.assert(
+      fc.property(fc.array(kinds), (frames) => {
+        const a = new Subject();
+        a.connect();
+        a.submit('one', 'two');
+        for (const kind of frames) a.frame(kind);
+        expect(a.machine.unacknowledged).toBeLessThanOrEqual(2);
+      }),
+    );
+  });
+});
