@@ -1,4 +1,13 @@
 export { CookieMint } from './address-cookie.ts';
+export { gatherHostCandidates } from './candidate.ts';
+export type { Candidate, CandidateKind, Interfaces, LocalPorts } from './candidate.ts';
+export {
+  admitFromPeer,
+  admitFromServer,
+  discloseCandidates,
+  isOnLoopback,
+} from './candidate-rules.ts';
+export type { OwnSituation } from './candidate-rules.ts';
 export { answerBinding, encodeServerProbe, readServerAnswer } from './stun-server.ts';
 export type { ServerObservation } from './stun-server.ts';
 export { parseStun } from './stun.ts';
