@@ -1,0 +1,370 @@
+import type { Address } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { ChattyError, reasonOf } from '../base/errors.ts';
+import type { PathClass } from '../base/path-class.ts';
+import type { Path } from '../path/index.ts';
+import type { Carrier, QuicConnection } from '../quic/index.ts';
+import type { Endpoint, SessionId } from '../rpc/generated/chatty/v1/common.ts';
+import type { FriendHello, FriendWelcome, PeerFrame } from '../rpc/generated/chatty/v1/peer.ts';
+import { negotiate, OWN_PROTOCOL } from '../rpc/protocol.ts';
+import { isSessionId } from '../rpc/session-id.ts';
+import { FriendConnection } from './friend-connection.ts';
+import type { FriendPath, FriendPathEvents } from './friend-path.ts';
+import { errorFromFault } from './registration.ts';
+import {
+  type ConnectionId,
+  type LinkEffect,
+  type LinkInput,
+  LinkMachine,
+  type Match,
+} from './link-machine.ts';
+
+/** How a friend is reached at this moment. */
+export interface ConnectionInfo {
+  readonly path: 'direct' | 'relay';
+  readonly kind: 'host' | 'srflx' | 'prflx' | 'mapped' | 'relay';
+  readonly local: Address;
+  readonly remote: Address;
+  /** The friend's proven key. */
+  readonly fingerprint: Uint8Array;
+}
+
+export type FriendFrame = NonNullable<PeerFrame['kind']>;
+
+export interface FriendLinkEvents {
+  matched(match: Match): void;
+  /** A key was proven, for the first time between these two sessions. */
+  connected(info: ConnectionInfo): void;
+  /** The way to the friend is another one, or stands again. */
+  path(info: ConnectionInfo): void;
+  /** Frames can be sent to this session from now on. */
+  up(session: SessionId, receivedUpTo: bigint | undefined): void;
+  /** The friend has had everything up to here: known from its welcome. */
+  acknowledged(receivedUpTo: bigint): void;
+  frame(frame: FriendFrame): void;
+  /** No frame can be sent until the next `up`. */
+  down(): void;
+  reconnecting(): void;
+  /** The session was given up; the friend is waited for again. */
+  disconnected(): void;
+  /** It was matched and never reached. */
+  unreachable(): void;
+  /** The friend said what is wrong. */
+  fault(error: ChattyError): void;
+  /** How far this session's messages have been received, for the greeting. */
+  receivedUpTo(session: SessionId): bigint;
+}
+
+/** What a link needs of the peer it belongs to. */
+export interface FriendLinkHost {
+  readonly clock: Clock;
+  readonly ownName: string;
+  readonly ownSession: SessionId;
+  readonly ownFingerprint: Uint8Array;
+  /** Starts checking paths to a friend's session. */
+  punch(match: Match, events: FriendPathEvents): FriendPath;
+  dial(carrier: Carrier, pathClass: PathClass, key: Uint8Array): Promise<QuicConnection>;
+  /** The address of ours that packets to `remote` come from, as far as it is known here. */
+  localAddressFor(remote: Address): Address;
+  merge(path: FriendPath, endpoint: Endpoint): void;
+  /** Asks the servers again whether the friend is there. */
+  renewWish(friend: string): void;
+}
+
+/** The link to one friend: carries out what the `LinkMachine` decides. */
+export class FriendLink {
+  readonly friend: string;
+  readonly #host: FriendLinkHost;
+  readonly #events: FriendLinkEvents;
+  readonly #machine: LinkMachine;
+  readonly #connections = new Map<ConnectionId, FriendConnection>();
+  #path: FriendPath | undefined;
+  #timer: Timer | undefined;
+  #lastConnection = 0;
+  /** The last path that was best, and the class the user was last told. */
+  #lastBest: Path | undefined;
+  #pathClass: PathClass | undefined;
+  #closed = false;
+
+  constructor(friend: string, host: FriendLinkHost, events: FriendLinkEvents) {
+    this.friend = friend;
+    this.#host = host;
+    this.#events = events;
+    this.#machine = new LinkMachine(host.ownFingerprint);
+  }
+
+  get match(): Match | undefined {
+    return this.#machine.match;
+  }
+
+  get path(): FriendPath | undefined {
+    return this.#path;
+  }
+
+  matched(match: Match): void {
+    this.#step({ type: 'match', match });
+  }
+
+  /** A connection dialled by whoever holds this friend's key. */
+  accept(quic: QuicConnection): void {
+    const id = this.#adopt(quic);
+    this.#step({ type: 'accepted', connection: id });
+  }
+
+  /** Sends a frame over the connection in use; without one, it is lost. */
+  send(frame: FriendFrame): void {
+    const { active } = this.#machine;
+    if (active !== undefined) this.#connections.get(active)?.send(frame);
+  }
+
+  /** A goodbye was said and acknowledged, by either side: this session of the friend's is over. */
+  finish(): void {
+    this.#step({ type: 'goodbye' });
+  }
+
+  /** Closes the connection that carries frames, for the reason given; the link goes on. */
+  drop(reason: string): void {
+    const { active } = this.#machine;
+    if (active !== undefined) this.#refuse(active, reason);
+  }
+
+  close(): void {
+    this.#step({ type: 'goodbye' });
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#path?.close();
+  }
+
+  #step(input: LinkInput): void {
+    if (this.#closed) return;
+    const { clock } = this.#host;
+    const wasActive = this.#machine.active;
+    const effects = this.#machine.step(input, clock.now());
+    if (wasActive !== undefined && this.#machine.active === undefined) this.#events.down();
+    for (const effect of effects) this.#carryOut(effect);
+    this.#timer?.cancel();
+    const deadline = this.#machine.nextDeadline();
+    this.#timer =
+      deadline === undefined
+        ? undefined
+        : clock.setTimer(deadline - clock.now(), () => this.#step({ type: 'tick' }));
+  }
+
+  #carryOut(effect: LinkEffect): void {
+    switch (effect.type) {
+      case 'punch':
+        this.#punch(effect.match);
+        this.#events.matched(effect.match);
+        return;
+      case 'merge':
+        if (this.#path !== undefined) this.#host.merge(this.#path, effect.endpoint);
+        return;
+      case 'stop-punching':
+        this.#path?.close();
+        this.#path = undefined;
+        return;
+      case 'repunch':
+        this.#path?.step({ type: 'network-changed' });
+        return;
+      case 'dial':
+        void this.#dial(effect.key);
+        return;
+      case 'send-hello':
+        this.#connections.get(effect.connection)?.send({
+          $case: 'hello',
+          value: this.#hello(effect.generation),
+        });
+        return;
+      case 'send-welcome':
+        this.#connections.get(effect.connection)?.send({
+          $case: 'welcome',
+          value: this.#welcome(effect.generation),
+        });
+        return;
+      case 'close':
+        this.#connections.get(effect.connection)?.close(effect.reason);
+        this.#connections.delete(effect.connection);
+        return;
+      case 'connected': {
+        const info = this.#info();
+        if (info === undefined) return;
+        if (effect.first) this.#events.connected(info);
+        else this.#events.path(info);
+        return;
+      }
+      case 'activate':
+        this.#events.up(effect.session, effect.receivedUpTo);
+        return;
+      case 'acknowledged':
+        this.#events.acknowledged(effect.receivedUpTo);
+        return;
+      case 'restored':
+        this.#tellPath();
+        return;
+      case 'reconnecting':
+        this.#events.reconnecting();
+        return;
+      case 'disconnected':
+        this.#events.disconnected();
+        this.#host.renewWish(this.friend);
+        return;
+      case 'unreachable':
+        this.#events.unreachable();
+        this.#host.renewWish(this.friend);
+        return;
+    }
+  }
+
+  #punch(match: Match): void {
+    this.#path?.close();
+    this.#pathClass = undefined;
+    this.#lastBest = undefined;
+    this.#path = this.#host.punch(match, {
+      ready: () => this.#step({ type: 'path-ready' }),
+      lost: () => this.#step({ type: 'path-lost' }),
+      selected: (path) => this.#selected(path),
+    });
+  }
+
+  #selected(path: Path): void {
+    this.#lastBest = path;
+    for (const { quic } of this.#connections.values()) {
+      if (quic.role === 'dialer') quic.selectPath(path.pathClass);
+    }
+    // A faster path of the same class changes nothing that anybody needs to be told.
+    if (this.#connections.size > 0 && this.#pathClass !== path.pathClass) this.#tellPath();
+  }
+
+  #tellPath(): void {
+    const info = this.#info();
+    if (info !== undefined) this.#events.path(info);
+  }
+
+  #info(): ConnectionInfo | undefined {
+    const best = this.#path?.best ?? this.#lastBest;
+    const match = this.#machine.match;
+    if (best === undefined || match === undefined) return undefined;
+    this.#pathClass = best.pathClass;
+    return {
+      path: best.pathClass === 'relay' ? 'relay' : 'direct',
+      kind: best.kind,
+      local: this.#host.localAddressFor(best.remote),
+      remote: best.remote,
+      fingerprint: match.key,
+    };
+  }
+
+  async #dial(key: Uint8Array): Promise<void> {
+    const path = this.#path;
+    try {
+      if (path?.best === undefined) {
+        throw new ChattyError('CHATTY_TRANSPORT', 'there is no path to the friend');
+      }
+      const quic = await this.#host.dial(path, path.best.pathClass, key);
+      if (path !== this.#path) {
+        quic.close(0, 'the friend has started anew');
+        return;
+      }
+      const connection = this.#adopt(quic);
+      this.#step({ type: 'dialled', connection });
+    } catch (error) {
+      if (path === this.#path) this.#step({ type: 'dial-failed', reason: reasonOf(error) });
+    }
+  }
+
+  #adopt(quic: QuicConnection): ConnectionId {
+    const id = ++this.#lastConnection;
+    const connection = new FriendConnection(quic, {
+      frame: (frame) => this.#frame(id, frame),
+      closed: (reason) => {
+        this.#connections.delete(id);
+        this.#step({ type: 'closed', connection: id, reason });
+      },
+    });
+    this.#connections.set(id, connection);
+    return id;
+  }
+
+  #frame(connection: ConnectionId, frame: FriendFrame): void {
+    switch (frame.$case) {
+      case 'hello':
+        this.#takeHello(connection, frame.value);
+        return;
+      case 'welcome':
+        this.#takeWelcome(connection, frame.value);
+        return;
+      case 'error':
+        this.#events.fault(errorFromFault(frame.value));
+        return;
+      default:
+        // The other connection of a double dial: what it carries comes again on the one that stays.
+        if (this.#machine.active === connection) this.#events.frame(frame);
+    }
+  }
+
+  #takeHello(connection: ConnectionId, hello: FriendHello): void {
+    const agreed = negotiate(hello.protocol, 'friend');
+    if ('fault' in agreed) {
+      this.#connections.get(connection)?.send({ $case: 'error', value: agreed.fault });
+      this.#events.fault(new ChattyError('CHATTY_VERSION', agreed.fault.message));
+    }
+    const { ownName, ownSession } = this.#host;
+    const meant =
+      hello.from === this.friend &&
+      hello.to === ownName &&
+      isSessionId(hello.fromSession) &&
+      hello.toSession?.startedAt === ownSession.startedAt &&
+      Buffer.compare(hello.toSession.nonce, ownSession.nonce) === 0;
+    if ('fault' in agreed || !meant) {
+      this.#refuse(connection, 'the hello is not for this conversation');
+      return;
+    }
+    this.#step({
+      type: 'hello',
+      connection,
+      session: hello.fromSession as SessionId,
+      generation: hello.generation,
+      receivedUpTo: hello.receivedUpTo,
+    });
+  }
+
+  #takeWelcome(connection: ConnectionId, welcome: FriendWelcome): void {
+    const agreed = negotiate(welcome.protocol, 'friend');
+    if ('fault' in agreed) {
+      this.#events.fault(new ChattyError('CHATTY_VERSION', agreed.fault.message));
+      this.#refuse(connection, agreed.fault.message);
+      return;
+    }
+    const { generation, receivedUpTo } = welcome;
+    this.#step({ type: 'welcome', connection, generation, receivedUpTo });
+  }
+
+  #refuse(connection: ConnectionId, reason: string): void {
+    this.#connections.get(connection)?.close(reason);
+    this.#connections.delete(connection);
+    this.#step({ type: 'closed', connection, reason });
+  }
+
+  #hello(generation: number): FriendHello {
+    const toSession = this.#machine.match?.session;
+    return {
+      protocol: OWN_PROTOCOL,
+      from: this.#host.ownName,
+      to: this.friend,
+      fromSession: this.#host.ownSession,
+      toSession,
+      receivedUpTo: toSession === undefined ? 0n : this.#events.receivedUpTo(toSession),
+      generation,
+    };
+  }
+
+  #welcome(generation: number): FriendWelcome {
+    const session = this.#machine.match?.session;
+    return {
+      protocol: OWN_PROTOCOL,
+      fromSession: this.#host.ownSession,
+      receivedUpTo: session === undefined ? 0n : this.#events.receivedUpTo(session),
+      generation,
+    };
+  }
+}

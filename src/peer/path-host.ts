@@ -1,0 +1,186 @@
+import type { NetworkInterfaceInfo } from 'node:os';
+import { type Address, familyOf, formatAddress } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
+import {
+  admitCandidates,
+  type Candidate,
+  encodeServerProbe,
+  gatherHostCandidates,
+  PathAgent,
+  parseStun,
+  readServerAnswer,
+  type ServerObservation,
+} from '../path/index.ts';
+import type { QuicEndpoint } from '../quic/index.ts';
+import {
+  type Candidate as WireCandidate,
+  CandidateKind,
+} from '../rpc/generated/chatty/v1/common.ts';
+import type { Endpoint } from '../rpc/generated/chatty/v1/common.ts';
+import { addressFromWire, addressToWire } from '../rpc/wire-address.ts';
+import { FriendPath, type FriendPathEvents } from './friend-path.ts';
+import type { Match } from './link-machine.ts';
+
+/** A server that has not answered a probe after these many milliseconds will not. */
+const PROBE_AT_MS = [0, 100, 300, 700] as const;
+const PROBE_GIVE_UP_MS = 1_500;
+/** Bytes behind our ICE user name fragment and password (RFC 8445 §5.3 asks for 24 and 128 bits). */
+const UFRAG_BYTES = 9;
+const PASSWORD_BYTES = 18;
+
+type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>;
+
+interface Probe {
+  readonly remote: Address;
+  readonly transactionId: Uint8Array;
+  answered(observation: ServerObservation): void;
+}
+
+/**
+ * What all paths of a peer share: its ICE credentials, its candidates, and the one handler of STUN
+ * datagrams, which finds out whose each is.
+ */
+export class PathHost {
+  readonly #endpoint: QuicEndpoint;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #ufrag: string;
+  readonly #password: string;
+  readonly #paths = new Set<FriendPath>();
+  readonly #probes = new Set<Probe>();
+
+  constructor(options: {
+    readonly endpoint: QuicEndpoint;
+    readonly clock: Clock;
+    readonly random: Random;
+  }) {
+    this.#endpoint = options.endpoint;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#ufrag = this.#token(UFRAG_BYTES);
+    this.#password = this.#token(PASSWORD_BYTES);
+    this.#endpoint.onStun = (datagram, remote) => this.#receive(datagram, remote);
+  }
+
+  /** Every address of this computer, with the ports of our sockets. */
+  hostAddresses(interfaces: Interfaces): readonly Address[] {
+    return this.#hostCandidates(interfaces).map(({ address }) => address);
+  }
+
+  /** What servers are told of where this peer can be reached; they add what they observe. */
+  ownEndpoint(interfaces: Interfaces): Endpoint {
+    const candidates = this.#hostCandidates(interfaces).map(({ address }) => ({
+      kind: CandidateKind.CANDIDATE_KIND_HOST,
+      address: addressToWire(address),
+    }));
+    return { candidates, ufrag: this.#ufrag, password: this.#password };
+  }
+
+  /** Starts checking paths to the session of a match. */
+  punch(
+    match: Match,
+    options: {
+      readonly controlling: boolean;
+      readonly onLoopback: boolean;
+      readonly events: FriendPathEvents;
+    },
+  ): FriendPath {
+    const { ufrag, password } = match.endpoint;
+    const agent = new PathAgent(
+      {
+        local: { ufrag: this.#ufrag, password: this.#password },
+        remote: { ufrag, password },
+        remoteCandidates: this.#admitted(match.endpoint, options.onLoopback),
+        families: new Set(this.#endpoint.addresses.map(familyOf)),
+        controlling: options.controlling,
+        tieBreaker: this.#random.bytes(8),
+        onLoopback: options.onLoopback,
+        random: this.#random,
+      },
+      this.#clock.now(),
+    );
+    const path = new FriendPath({
+      agent,
+      clock: this.#clock,
+      send: (datagram, remote) => this.#endpoint.send(datagram, remote),
+      events: options.events,
+      onClose: () => this.#paths.delete(path),
+    });
+    this.#paths.add(path);
+    return path;
+  }
+
+  merge(path: FriendPath, endpoint: Endpoint, onLoopback: boolean): void {
+    path.step({
+      type: 'remote-candidates',
+      candidates: this.#admitted(endpoint, onLoopback),
+      credentials: { ufrag: endpoint.ufrag, password: endpoint.password },
+    });
+  }
+
+  /** Asks a server under which address it sees us. Resolves to undefined where none answers. */
+  observe(remote: Address): Promise<ServerObservation | undefined> {
+    const transactionId = this.#random.bytes(12);
+    const datagram = encodeServerProbe(transactionId);
+    return new Promise((resolve) => {
+      const timers: Timer[] = [];
+      const done = (observation: ServerObservation | undefined): void => {
+        for (const timer of timers) timer.cancel();
+        this.#probes.delete(probe);
+        resolve(observation);
+      };
+      const probe: Probe = { remote, transactionId, answered: done };
+      this.#probes.add(probe);
+      for (const atMs of PROBE_AT_MS) {
+        timers.push(this.#clock.setTimer(atMs, () => this.#endpoint.send(datagram, remote)));
+      }
+      timers.push(this.#clock.setTimer(PROBE_GIVE_UP_MS, () => done(undefined)));
+    });
+  }
+
+  close(): void {
+    for (const path of [...this.#paths]) path.close();
+    this.#endpoint.onStun = undefined;
+  }
+
+  #receive(datagram: Uint8Array, remote: Address): void {
+    const message = parseStun(datagram);
+    if (message === undefined) return;
+    for (const probe of this.#probes) {
+      if (formatAddress(probe.remote) !== formatAddress(remote)) continue;
+      const observation = readServerAnswer(message, probe.transactionId);
+      if (observation !== undefined) {
+        probe.answered(observation);
+        return;
+      }
+    }
+    // An agent takes only what is authenticated for it, so at most one of them does.
+    for (const path of this.#paths) path.step({ type: 'stun', message, remote });
+  }
+
+  #hostCandidates(interfaces: Interfaces): readonly Candidate[] {
+    const portOf = (family: 4 | 6): number | undefined =>
+      this.#endpoint.addresses.find((address) => familyOf(address) === family)?.port;
+    return gatherHostCandidates(interfaces, { 4: portOf(4), 6: portOf(6) });
+  }
+
+  #admitted(endpoint: Endpoint, onLoopback: boolean): readonly Candidate[] {
+    const candidates = endpoint.candidates.slice(0, 64).flatMap((wire): Candidate[] => {
+      const address = addressFromWire(wire.address);
+      const kind = KINDS.get(wire.kind);
+      return address === undefined || kind === undefined ? [] : [{ kind, address }];
+    });
+    return admitCandidates(candidates, { onLoopback });
+  }
+
+  #token(bytes: number): string {
+    return Buffer.from(this.#random.bytes(bytes)).toString('base64');
+  }
+}
+
+const KINDS: ReadonlyMap<WireCandidate['kind'], Candidate['kind']> = new Map([
+  [CandidateKind.CANDIDATE_KIND_HOST, 'host'],
+  [CandidateKind.CANDIDATE_KIND_SERVER_REFLEXIVE, 'srflx'],
+  [CandidateKind.CANDIDATE_KIND_MAPPED, 'mapped'],
+]);

@@ -1,0 +1,356 @@
+import { networkInterfaces } from 'node:os';
+import { type Address, familyOf, scopeOf } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import type { ChattyError } from '../base/errors.ts';
+import type { Identity } from '../base/identity.ts';
+import { compareBytes, spkiFingerprint } from '../base/identity.ts';
+import type { Logger } from '../base/logger.ts';
+import type { PathClass } from '../base/path-class.ts';
+import type { Random } from '../base/random.ts';
+import { type Admission, type Carrier, type QuicConnection, QuicEndpoint } from '../quic/index.ts';
+import type { Endpoint, SessionId, Wish } from '../rpc/generated/chatty/v1/common.ts';
+import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
+import type { MatchFound } from '../rpc/generated/chatty/v1/rendezvous.ts';
+import { FRIEND_ALPN } from '../rpc/protocol.ts';
+import { compareSessions } from '../rpc/session-id.ts';
+import { Discovery, type DiscoveryOptions } from './discovery.ts';
+import { FriendLink, type FriendLinkEvents, type FriendLinkHost } from './friend-link.ts';
+import { type FriendPath } from './friend-path.ts';
+import { HeldInitials } from './held-initials.ts';
+import { type Match, readMatch } from './link-machine.ts';
+import { PathHost } from './path-host.ts';
+import { Registration } from './registration.ts';
+import { ServerPool, type ServerPoolInput } from './server-pool.ts';
+
+/** A friend's connection that is idle is kept alive by QUIC this often. */
+const FRIEND_KEEP_ALIVE_MS = 10_000;
+
+export interface PeerNodeOptions {
+  readonly name: string;
+  readonly identity: Identity;
+  readonly session: SessionId;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** On how many servers to be registered at once. */
+  readonly registrations: number;
+  readonly discovery: Omit<DiscoveryOptions, 'clock'>;
+  /** Servers that worked last time; tried at once, beside asking the balancers. */
+  readonly cachedServers: readonly Server[];
+  /** Where to bind; default: every address of both families, on free ports. */
+  readonly listen?: readonly Address[];
+  readonly events: PeerNodeEvents;
+}
+
+export interface PeerNodeEvents {
+  registered(server: Address, observed: Address | undefined): void;
+  /** All balancers have been asked, and no registration stands. */
+  noServer(failures: ReadonlyMap<string, ChattyError>): void;
+  /** A server refused this peer for good: the name is taken, or a newer process has replaced it. */
+  refused(error: ChattyError): void;
+  /** The servers that work have changed: what to cache. */
+  servers(known: readonly Server[]): void;
+}
+
+export interface LinkEvents extends FriendLinkEvents {
+  /** The wished-for name is held by somebody with this key, who is not the friend wished for. */
+  conflict(heldBy: Uint8Array): void;
+}
+
+/**
+ * One peer on the network: its one socket a family, its registrations, and the links to its friends.
+ */
+export class PeerNode {
+  readonly #options: PeerNodeOptions;
+  readonly #pool: ServerPool;
+  readonly #discovery: Discovery;
+  readonly #registrations = new Map<string, { registration: Registration; observed?: Address }>();
+  readonly #links = new Map<string, { link: FriendLink; wish: Wish; events: LinkEvents }>();
+  readonly #abort = new AbortController();
+  readonly #endpoint: QuicEndpoint;
+  readonly #paths: PathHost;
+  readonly #held: HeldInitials;
+  #timer: Timer | undefined;
+  #closed = false;
+
+  private constructor(options: PeerNodeOptions, endpoint: QuicEndpoint, held: HeldInitials) {
+    this.#options = options;
+    this.#endpoint = endpoint;
+    this.#held = held;
+    this.#pool = new ServerPool({ wanted: options.registrations, random: options.random });
+    this.#discovery = new Discovery({ ...options.discovery, clock: options.clock });
+    this.#paths = new PathHost({ endpoint, clock: options.clock, random: options.random });
+  }
+
+  static async open(options: PeerNodeOptions): Promise<PeerNode> {
+    const { clock, random, identity } = options;
+    const held = new HeldInitials(clock);
+    // Assigned as soon as the endpoint exists: nothing arrives before this function goes on.
+    const self: { node?: PeerNode } = {};
+    const endpoint = await openEndpoint(options.listen, (listen) =>
+      QuicEndpoint.open({
+        identity,
+        clock,
+        random,
+        listen,
+        alpn: [FRIEND_ALPN],
+        accept: {
+          admit: (remote, datagram): Admission =>
+            self.node?.admit(remote, datagram) ?? { kind: 'drop' },
+          onConnection: (connection) => self.node?.accept(connection),
+          verify: (certDer, alpn) => alpn === FRIEND_ALPN && certDer.length > 0,
+        },
+      }),
+    );
+    const node = new PeerNode(options, endpoint, held);
+    self.node = node;
+    node.#step({ type: 'servers', servers: options.cachedServers });
+    return node;
+  }
+
+  /** Adds a wish for a friend, with the key it must have where that is known. */
+  link(friend: string, key: Uint8Array | undefined, events: LinkEvents): FriendLink {
+    const wish: Wish = { friend, friendKey: Buffer.from(key ?? []) };
+    const link = new FriendLink(friend, this.#linkHost(), events);
+    this.#links.set(friend, { link, wish, events });
+    this.#wish(wish, false);
+    return link;
+  }
+
+  /** Only with this key is the friend the friend, from now on. */
+  requireKey(friend: string, key: Uint8Array): void {
+    const entry = this.#links.get(friend);
+    if (entry === undefined || compareBytes(entry.wish.friendKey, key) === 0) return;
+    entry.wish = { friend, friendKey: Buffer.from(key) };
+    this.#wish(entry.wish, false);
+  }
+
+  /** Withdraws the wish and closes whatever there is to the friend. */
+  unlink(friend: string): void {
+    const entry = this.#links.get(friend);
+    if (entry === undefined) return;
+    this.#links.delete(friend);
+    this.#wish(entry.wish, true);
+    entry.link.close();
+  }
+
+  /** Says goodbye to every server, closes every connection and the sockets. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#abort.abort(new Error('the peer was closed'));
+    this.#timer?.cancel();
+    for (const { link } of this.#links.values()) link.close();
+    for (const { registration } of [...this.#registrations.values()]) registration.leave();
+    this.#paths.close();
+    this.#held.clear();
+    // One turn, in which what was queued above is sent.
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.#endpoint.close();
+  }
+
+  /** Judges an Initial: only what comes over a checked path of a matched friend is a friend's. */
+  admit(remote: Address, datagram: Uint8Array): Admission {
+    for (const { link } of this.#links.values()) {
+      const pathClass = link.path?.classOf(remote);
+      if (link.path !== undefined && pathClass !== undefined) {
+        return { kind: 'carried', carrier: link.path, pathClass };
+      }
+    }
+    const matches = [...this.#links.values()].filter(({ link }) => link.match !== undefined).length;
+    this.#held.hold(remote, datagram, matches);
+    return { kind: 'drop' };
+  }
+
+  accept(connection: QuicConnection): void {
+    for (const { link } of this.#links.values()) {
+      const { match } = link;
+      if (match !== undefined && compareBytes(match.key, connection.peerFingerprint) === 0) {
+        link.accept(connection);
+        return;
+      }
+    }
+    connection.close(0, 'this key belongs to no friend waited for');
+  }
+
+  #step(input: ServerPoolInput): void {
+    if (this.#closed) return;
+    const { clock } = this.#options;
+    for (const effect of this.#pool.step(input, clock.now())) {
+      if (effect.type === 'register') this.#register(effect.server);
+      else if (effect.type === 'leave') this.#registrations.get(effect.id)?.registration.leave();
+      else void this.#discover();
+    }
+    this.#timer?.cancel();
+    this.#timer = clock.setTimer(this.#pool.nextDeadline() - clock.now(), () =>
+      this.#step({ type: 'tick' }),
+    );
+  }
+
+  async #discover(): Promise<void> {
+    await this.#discovery.ask(
+      (servers) => this.#step({ type: 'servers', servers }),
+      this.#abort.signal,
+    );
+    if (this.#closed || this.#pool.registered.length > 0) return;
+    this.#options.events.noServer(this.#discovery.failures);
+  }
+
+  #register(server: Server): void {
+    const { clock, name, session, logger, events } = this.#options;
+    const { id } = server;
+    const registration = new Registration(server, {
+      endpoint: this.#endpoint,
+      clock,
+      presence: {
+        name,
+        session,
+        endpoint: () => this.#ownEndpoint(),
+        wishes: () => [...this.#links.values()].map(({ wish }) => wish),
+      },
+      events: {
+        registered: (observed) => {
+          const { remote } = registration;
+          this.#registrations.set(id, {
+            registration,
+            ...(observed === undefined ? {} : { observed }),
+          });
+          this.#step({ type: 'registered', id });
+          events.servers(this.#pool.known);
+          if (remote !== undefined) events.registered(remote, observed);
+        },
+        match: (found) => this.#match(found),
+        conflict: ({ wish, heldBy }) => {
+          const entry = wish === undefined ? undefined : this.#links.get(wish.friend);
+          if (entry !== undefined && heldBy.length === 32) entry.events.conflict(heldBy);
+        },
+        moving: () => this.#step({ type: 'moving', id }),
+        ended: (error, retryAfterMs) => {
+          this.#registrations.delete(id);
+          logger.debug('registration ended', { server: id, reason: error.message });
+          this.#step({
+            type: 'failed',
+            id,
+            ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+          });
+          if (FINAL.has(error.code)) events.refused(error);
+        },
+      },
+    });
+    this.#registrations.set(id, { registration });
+  }
+
+  #wish(wish: Wish, withdraw: boolean): void {
+    for (const { registration } of this.#registrations.values()) registration.wish(wish, withdraw);
+  }
+
+  #match(found: MatchFound): void {
+    const entry = this.#links.get(found.friend);
+    const match = readMatch(found);
+    if (entry === undefined || match === undefined || found.ownSession === undefined) return;
+    if (compareSessions(found.ownSession, this.#options.session) !== 0) return;
+    const wanted = entry.wish.friendKey;
+    // A server that sends somebody else than was asked for is not believed.
+    if (wanted.length > 0 && compareBytes(wanted, match.key) !== 0) {
+      entry.events.conflict(match.key);
+      return;
+    }
+    entry.link.matched(match);
+  }
+
+  #ownEndpoint(): Endpoint {
+    return this.#paths.ownEndpoint(networkInterfaces());
+  }
+
+  /** Whether servers see this peer on loopback: only then may a friend be reached there. */
+  #onLoopback(): boolean {
+    return [...this.#registrations.values()].some(
+      ({ observed }) => observed !== undefined && scopeOf(observed.host) === 'loopback',
+    );
+  }
+
+  #linkHost(): FriendLinkHost {
+    const { clock, name, session, identity } = this.#options;
+    return {
+      clock,
+      ownName: name,
+      ownSession: session,
+      ownFingerprint: identity.fingerprint,
+      punch: (match: Match, events): FriendPath =>
+        this.#paths.punch(match, {
+          controlling: compareBytes(identity.fingerprint, match.key) < 0,
+          onLoopback: this.#onLoopback(),
+          events: {
+            ...events,
+            ready: () => {
+              events.ready();
+              this.#releaseHeld();
+            },
+          },
+        }),
+      dial: (carrier: Carrier, pathClass: PathClass, key: Uint8Array) =>
+        this.#endpoint.dial({
+          carrier,
+          pathClass,
+          alpn: FRIEND_ALPN,
+          verify: (certDer) => compareBytes(spkiFingerprint(certDer), key) === 0,
+          keepAliveMs: FRIEND_KEEP_ALIVE_MS,
+          signal: this.#abort.signal,
+        }),
+      localAddressFor: (remote) => this.#localAddressFor(remote),
+      merge: (path, endpoint) => this.#paths.merge(path, endpoint, this.#onLoopback()),
+      renewWish: (friend) => {
+        const entry = this.#links.get(friend);
+        if (entry !== undefined) this.#wish(entry.wish, false);
+      },
+    };
+  }
+
+  #releaseHeld(): void {
+    for (const { remote, datagram } of this.#held.take()) {
+      const admission = this.admit(remote, datagram);
+      if (admission.kind === 'carried') {
+        this.#endpoint.deliver(datagram, admission.pathClass, admission.carrier);
+      }
+    }
+  }
+
+  #localAddressFor(remote: Address): Address {
+    const family = familyOf(remote);
+    const bound = this.#endpoint.addresses.find((address) => familyOf(address) === family);
+    if (bound === undefined || scopeOf(bound.host) !== 'unusable') {
+      return bound ?? { host: family === 4 ? '0.0.0.0' : '::', port: 0 };
+    }
+    const onLoopback = scopeOf(remote.host) === 'loopback';
+    if (onLoopback) return { host: family === 4 ? '127.0.0.1' : '::1', port: bound.port };
+    const own = this.#paths.hostAddresses(networkInterfaces());
+    return own.find((address) => familyOf(address) === family) ?? bound;
+  }
+}
+
+/** Refusals after which trying again as the same peer is of no use. */
+const FINAL: ReadonlySet<string> = new Set([
+  'CHATTY_NAME_TAKEN',
+  'CHATTY_REPLACED',
+  'CHATTY_VERSION',
+  'CHATTY_USAGE',
+]);
+
+/** Opens both families where the computer has both. */
+async function openEndpoint(
+  listen: readonly Address[] | undefined,
+  open: (listen: readonly Address[]) => Promise<QuicEndpoint>,
+): Promise<QuicEndpoint> {
+  if (listen !== undefined) return open(listen);
+  const v4 = { host: '0.0.0.0', port: 0 };
+  const hasV6 = Object.values(networkInterfaces()).some((entries) =>
+    entries?.some(({ family }) => family === 'IPv6'),
+  );
+  if (!hasV6) return open([v4]);
+  try {
+    return await open([v4, { host: '::', port: 0 }]);
+  } catch {
+    // IPv6 can be off although an interface shows an address.
+    return open([v4]);
+  }
+}

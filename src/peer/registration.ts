@@ -1,0 +1,232 @@
+import { type Address, familyOf, formatAddress } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { ChattyError, type ErrorCode, ERRORS, reasonOf } from '../base/errors.ts';
+import { stripControl } from '../base/name.ts';
+import type { QuicConnection, QuicEndpoint } from '../quic/index.ts';
+import { FramedStream } from '../rpc/framed-stream.ts';
+import { MAX_RENDEZVOUS_FRAME_BYTES } from '../rpc/frames.ts';
+import type { Endpoint, Fault, SessionId, Wish } from '../rpc/generated/chatty/v1/common.ts';
+import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
+import {
+  type MatchFound,
+  PeerToServer,
+  ServerToPeer,
+  type WishConflict,
+} from '../rpc/generated/chatty/v1/rendezvous.ts';
+import { negotiate, OWN_PROTOCOL, RENDEZVOUS_ALPN } from '../rpc/protocol.ts';
+import { addressesFromWire, addressFromWire } from '../rpc/wire-address.ts';
+
+/** How long a handshake and the answer to the hello may take, each. */
+const ANSWER_MS = 3_000;
+/** Servers drop a connection that is silent for longer than 40 s; home routers forget at 20–30 s. */
+const KEEP_ALIVE_MS = 15_000;
+/** The wait before the next of a server's addresses is tried beside the ones before. */
+const NEXT_ADDRESS_MS = 250;
+
+/** What a peer says of itself to every server it registers with. */
+export interface Presence {
+  readonly name: string;
+  readonly session: SessionId;
+  endpoint(): Endpoint;
+  wishes(): readonly Wish[];
+}
+
+export interface RegistrationEvents {
+  registered(observed: Address | undefined): void;
+  match(found: MatchFound): void;
+  conflict(conflict: WishConflict): void;
+  /** The server asks to be left; the registration stands until then. */
+  moving(): void;
+  /** The registration is over or was never made; called once, last. */
+  ended(error: ChattyError, retryAfterMs: number | undefined): void;
+}
+
+/** A registration with one rendezvous server: one QUIC connection with one control stream. */
+export class Registration {
+  readonly server: Server;
+  readonly #endpoint: QuicEndpoint;
+  readonly #clock: Clock;
+  readonly #presence: Presence;
+  readonly #events: RegistrationEvents;
+  readonly #abort = new AbortController();
+  #connection: QuicConnection | undefined;
+  #frames: FramedStream<ServerToPeer, PeerToServer> | undefined;
+  #answerTimer: Timer | undefined;
+  #ended = false;
+  #welcomed = false;
+
+  constructor(
+    server: Server,
+    options: {
+      readonly endpoint: QuicEndpoint;
+      readonly clock: Clock;
+      readonly presence: Presence;
+      readonly events: RegistrationEvents;
+    },
+  ) {
+    this.server = server;
+    this.#endpoint = options.endpoint;
+    this.#clock = options.clock;
+    this.#presence = options.presence;
+    this.#events = options.events;
+    this.#open().catch((error: unknown) => this.#end(asChattyError(error)));
+  }
+
+  /** The server's address that the connection goes to. */
+  get remote(): Address | undefined {
+    return this.#connection?.remote;
+  }
+
+  wish(wish: Wish, withdraw: boolean): void {
+    this.#send({ $case: 'wish', value: { wish, withdraw } });
+  }
+
+  updateEndpoint(stunCookies: readonly Uint8Array[]): void {
+    const value = {
+      endpoint: this.#presence.endpoint(),
+      stunCookies: stunCookies.map(Buffer.from),
+    };
+    this.#send({ $case: 'endpoint', value });
+  }
+
+  /** Leaves: the server forgets this peer at once. */
+  leave(): void {
+    this.#send({ $case: 'leave', value: {} });
+    this.#frames?.end();
+    this.#end(new ChattyError('CHATTY_TRANSPORT', 'left the server'));
+  }
+
+  async #open(): Promise<void> {
+    const connection = await this.#dial();
+    if (this.#ended) {
+      connection.close();
+      return;
+    }
+    this.#connection = connection;
+    void connection.closed.then(({ reason }) =>
+      this.#end(new ChattyError('CHATTY_TRANSPORT', `the server's connection ended: ${reason}`)),
+    );
+    this.#frames = new FramedStream<ServerToPeer, PeerToServer>({
+      stream: connection.openStream(),
+      incoming: ServerToPeer,
+      outgoing: PeerToServer,
+      maxFrameBytes: MAX_RENDEZVOUS_FRAME_BYTES,
+      onMessage: (message) => this.#receive(message),
+      onEnd: (reason) => this.#end(new ChattyError('CHATTY_TRANSPORT', reason)),
+    });
+    this.#answerTimer = this.#clock.setTimer(ANSWER_MS, () =>
+      this.#end(new ChattyError('CHATTY_TRANSPORT', 'the server did not answer the hello')),
+    );
+    this.#send({
+      $case: 'hello',
+      value: {
+        protocol: OWN_PROTOCOL,
+        name: this.#presence.name,
+        session: this.#presence.session,
+        endpoint: this.#presence.endpoint(),
+        wishes: [...this.#presence.wishes()],
+        stunCookies: [],
+      },
+    });
+  }
+
+  /** Tries the server's addresses one after the other, without waiting for the ones before to fail. */
+  async #dial(): Promise<QuicConnection> {
+    const families = new Set(this.#endpoint.addresses.map(familyOf));
+    const usable = addressesFromWire(this.server.addresses, 8).filter((address) =>
+      families.has(familyOf(address)),
+    );
+    if (usable.length === 0) {
+      throw new ChattyError('CHATTY_TRANSPORT', 'the server has no address this computer can use');
+    }
+    const { certificate } = this.server;
+    const others = new AbortController();
+    const attempts = usable.map(async (remote, index) => {
+      const signal = AbortSignal.any([this.#abort.signal, others.signal]);
+      await this.#clock.sleep(index * NEXT_ADDRESS_MS, signal);
+      const connection = await this.#endpoint.dial({
+        remote,
+        alpn: RENDEZVOUS_ALPN,
+        verify: (der) => Buffer.compare(der, certificate) === 0,
+        handshakeTimeoutMs: ANSWER_MS,
+        keepAliveMs: KEEP_ALIVE_MS,
+        signal,
+      });
+      if (signal.aborted) {
+        connection.close();
+        throw new ChattyError('CHATTY_TRANSPORT', 'another address answered first');
+      }
+      others.abort(new ChattyError('CHATTY_TRANSPORT', 'another address answered first'));
+      return connection;
+    });
+    try {
+      return await Promise.any(attempts);
+    } catch (error) {
+      const reasons =
+        error instanceof AggregateError ? error.errors.map(reasonOf) : [reasonOf(error)];
+      const tried = usable.map((address, i) => `${formatAddress(address)}: ${reasons[i] ?? ''}`);
+      throw new ChattyError('CHATTY_TRANSPORT', tried.join('; '), { cause: error });
+    }
+  }
+
+  #receive(message: ServerToPeer): void {
+    const kind = message.kind;
+    switch (kind?.$case) {
+      case 'welcome': {
+        const agreed = negotiate(kind.value.protocol, 'server');
+        if ('fault' in agreed) {
+          this.#end(new ChattyError('CHATTY_VERSION', agreed.fault.message));
+          return;
+        }
+        if (this.#welcomed) return;
+        this.#welcomed = true;
+        this.#answerTimer?.cancel();
+        this.#events.registered(addressFromWire(kind.value.observed));
+        return;
+      }
+      case 'match':
+        this.#events.match(kind.value);
+        return;
+      case 'wishConflict':
+        this.#events.conflict(kind.value);
+        return;
+      case 'move':
+        this.#events.moving();
+        return;
+      case 'error':
+        this.#end(errorFromFault(kind.value), kind.value.retryAfterMs);
+        return;
+      case 'wishAccepted':
+      case undefined:
+    }
+  }
+
+  #send(kind: NonNullable<PeerToServer['kind']>): void {
+    this.#frames?.send({ kind });
+  }
+
+  #end(error: ChattyError, retryAfterMs?: number): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#answerTimer?.cancel();
+    this.#abort.abort(error);
+    const connection = this.#connection;
+    // What was queued in this turn (a leave) goes out before the close.
+    if (connection !== undefined) setImmediate(() => connection.close());
+    this.#events.ended(error, retryAfterMs);
+  }
+}
+
+/** A fault from the wire as an error of ours; its text is a stranger's. */
+export function errorFromFault(fault: Fault): ChattyError {
+  const known = fault.code in ERRORS;
+  return new ChattyError(
+    known ? (fault.code as ErrorCode) : 'CHATTY_PROTOCOL',
+    stripControl(known ? fault.message : `${fault.code}: ${fault.message}`).slice(0, 500),
+  );
+}
+
+function asChattyError(error: unknown): ChattyError {
+  if (error instanceof ChattyError) return error;
+  return new ChattyError('CHATTY_TRANSPORT', reasonOf(error), { cause: error });
+}

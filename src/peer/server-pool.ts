@@ -1,0 +1,190 @@
+import { backoffDelayMs } from '../base/backoff.ts';
+import type { Random } from '../base/random.ts';
+import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
+
+/** The second registration starts this long after the first, or as soon as the first stands. */
+const STAGGER_MS = 100;
+/** How often the balancers are asked again while fewer registrations stand than wanted. */
+const DISCOVER = { initialMs: 200, maxMs: 5_000 };
+/** How often they are asked with all registrations standing, so that the cache stays true. */
+const REFRESH_MS = 60_000;
+/** Delay before a server that failed is tried again. */
+const RETRY = { initialMs: 250, maxMs: 10_000 };
+/** Servers that are remembered at most; the ones that failed most go first. */
+const MAX_SERVERS = 64;
+
+export interface ServerPoolOptions {
+  /** On how many servers to be registered at once. */
+  readonly wanted: number;
+  readonly random: Random;
+}
+
+export type ServerPoolInput =
+  /** A balancer's answer, or what was cached from one: the first is its round-robin choice. */
+  | { readonly type: 'servers'; readonly servers: readonly Server[] }
+  | { readonly type: 'registered'; readonly id: string }
+  /** An attempt ended, or a registration was refused or lost. `retryAfterMs`: the server's wish. */
+  | { readonly type: 'failed'; readonly id: string; readonly retryAfterMs?: number }
+  /** The server is about to stop. */
+  | { readonly type: 'moving'; readonly id: string }
+  | { readonly type: 'tick' };
+
+export type ServerPoolEffect =
+  | { readonly type: 'register'; readonly server: Server }
+  /** Leave the server: what replaces it stands. */
+  | { readonly type: 'leave'; readonly id: string }
+  | { readonly type: 'discover' };
+
+interface Entry {
+  server: Server;
+  /**
+   * idle: may be tried from `retryAt` on; trying: a registration is under way; registered: it
+   * stands; moving: it stands, and a replacement is sought.
+   */
+  phase: 'idle' | 'trying' | 'registered' | 'moving';
+  failures: number;
+  retryAt: number;
+  triedAt: number;
+}
+
+/** Decides on which servers to be registered, and when to ask the balancers for more. */
+export class ServerPool {
+  readonly #options: ServerPoolOptions;
+  readonly #entries = new Map<string, Entry>();
+  #discoverAt = 0;
+  #fruitless = 0;
+
+  constructor(options: ServerPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Ids of the servers a registration stands on. */
+  get registered(): readonly string[] {
+    return this.#in('registered', 'moving').map(([id]) => id);
+  }
+
+  /** Every server known, the ones that work first: what to cache. */
+  get known(): readonly Server[] {
+    return [...this.#entries.values()]
+      .sort((a, b) => Number(a.phase === 'idle') - Number(b.phase === 'idle'))
+      .map(({ server }) => server);
+  }
+
+  step(input: ServerPoolInput, now: number): ServerPoolEffect[] {
+    const effects: ServerPoolEffect[] = [];
+    this.#take(input, now, effects);
+    this.#register(now, effects);
+    this.#discover(now, effects);
+    return effects;
+  }
+
+  nextDeadline(): number {
+    const missing = this.#missing();
+    const retries =
+      missing > 0 ? this.#in('idle').map(([, { retryAt }]) => this.#notBefore(retryAt)) : [];
+    return Math.min(this.#discoverAt, ...retries);
+  }
+
+  #take(input: ServerPoolInput, now: number, effects: ServerPoolEffect[]): void {
+    if (input.type === 'servers') {
+      this.#learn(input.servers, now);
+      return;
+    }
+    if (input.type === 'tick') return;
+    const entry = this.#entries.get(input.id);
+    if (entry === undefined) return;
+    if (input.type === 'registered') {
+      entry.phase = 'registered';
+      entry.failures = 0;
+      this.#fruitless = 0;
+      this.#leaveReplaced(effects);
+    } else if (input.type === 'moving') {
+      if (entry.phase === 'registered') entry.phase = 'moving';
+      this.#discoverAt = now;
+    } else {
+      const stood = entry.phase === 'registered' || entry.phase === 'moving';
+      entry.phase = 'idle';
+      entry.failures += 1;
+      const delayMs = backoffDelayMs(entry.failures, RETRY, this.#options.random);
+      entry.retryAt = now + Math.max(delayMs, input.retryAfterMs ?? 0);
+      if (stood) {
+        this.#fruitless = 0;
+        this.#discoverAt = now;
+      }
+    }
+  }
+
+  /** A server that moves is left once the wanted number stands without it. */
+  #leaveReplaced(effects: ServerPoolEffect[]): void {
+    if (this.#in('registered').length < this.#options.wanted) return;
+    for (const [id, entry] of this.#in('moving')) {
+      entry.phase = 'idle';
+      entry.failures += 1;
+      entry.retryAt = Infinity;
+      effects.push({ type: 'leave', id });
+    }
+  }
+
+  #learn(servers: readonly Server[], now: number): void {
+    for (const server of servers) {
+      const entry = this.#entries.get(server.id);
+      if (entry === undefined) {
+        this.#entries.set(server.id, {
+          server,
+          phase: 'idle',
+          failures: 0,
+          retryAt: now,
+          triedAt: -Infinity,
+        });
+        continue;
+      }
+      entry.server = server;
+      // It is handed out again, so whatever it was leaving for is over.
+      if (entry.retryAt === Infinity) entry.retryAt = now + RETRY.maxMs;
+    }
+    const excess = this.#entries.size - MAX_SERVERS;
+    if (excess <= 0) return;
+    const worst = this.#in('idle').sort(([, a], [, b]) => b.failures - a.failures);
+    for (const [id] of worst.slice(0, excess)) this.#entries.delete(id);
+  }
+
+  #register(now: number, effects: ServerPoolEffect[]): void {
+    for (let missing = this.#missing(); missing > 0; missing--) {
+      // Insertion order is the balancer's order: the round-robin choice comes first.
+      const next = this.#in('idle')
+        .filter(([, { retryAt }]) => this.#notBefore(retryAt) <= now)
+        .sort(([, a], [, b]) => a.failures - b.failures)[0];
+      if (next === undefined) return;
+      const [, entry] = next;
+      entry.phase = 'trying';
+      entry.triedAt = now;
+      effects.push({ type: 'register', server: entry.server });
+    }
+  }
+
+  #discover(now: number, effects: ServerPoolEffect[]): void {
+    if (this.#discoverAt > now) return;
+    effects.push({ type: 'discover' });
+    if (this.#in('registered').length >= this.#options.wanted) {
+      this.#discoverAt = now + REFRESH_MS;
+      return;
+    }
+    this.#fruitless += 1;
+    this.#discoverAt = now + backoffDelayMs(this.#fruitless, DISCOVER, this.#options.random);
+  }
+
+  #missing(): number {
+    return this.#options.wanted - this.#in('registered', 'trying').length;
+  }
+
+  /** While nothing stands, a further attempt waits a moment for the one just begun. */
+  #notBefore(retryAt: number): number {
+    if (this.#in('registered').length > 0) return retryAt;
+    const trying = this.#in('trying').map(([, { triedAt }]) => triedAt + STAGGER_MS);
+    return Math.max(retryAt, ...trying);
+  }
+
+  #in(...phases: Entry['phase'][]): [string, Entry][] {
+    return [...this.#entries].filter(([, { phase }]) => phases.includes(phase));
+  }
+}
