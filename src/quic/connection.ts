@@ -153,7 +153,7 @@ export class Connection implements QuicConnection {
 
   get rttMs(): number {
     const active = this.#native?.pathStats().find((path) => path.active);
-    return active === undefined ? 0 : active.rtt / 1e6;
+    return active?.rtt ?? 0;
   }
 
   get onStream(): ((stream: QuicStream) => void) | undefined {

@@ -47,7 +47,7 @@ export interface QuicConnection {
   readonly local: Address;
   /** The class of path in use; undefined for a plain connection. */
   readonly pathClass: PathClass | undefined;
-  /** The smoothed round-trip time of the path in use. */
+  /** The smoothed round-trip time of the path in use, in whole milliseconds, rounded down. */
   readonly rttMs: number;
   /**
    * Opens a bidirectional stream; the peer hears of it with its first bytes or its end.

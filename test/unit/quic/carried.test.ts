@@ -1,0 +1,200 @@
+import { describe, expect, it } from 'vitest';
+import type { Address } from '../../../src/base/address.ts';
+import type { PathClass } from '../../../src/base/path-class.ts';
+import { seededRandom } from '../../../src/base/random.ts';
+import type { Carrier, QuicConnection, QuicEndpoint } from '../../../src/quic/index.ts';
+import { ALPN, echoStreams, exchange, firstAddress, openEndpoint, readAll } from './harness.ts';
+
+type RealPath = 'memory' | 'socket';
+
+/**
+ * What the path layer is to the endpoint: one end of a friendship, whose classes each run over one
+ * of two real paths, in memory or through the endpoints' own sockets.
+ */
+class TestCarrier implements Carrier {
+  endpoint: QuicEndpoint | undefined;
+  far: TestCarrier | undefined;
+  realPath: RealPath = 'memory';
+  /** The class that the near end takes datagrams on the socket for. */
+  socketClass: PathClass = 'lan';
+  dropped: (pathClass: PathClass, count: number) => boolean = () => false;
+  readonly sent: Record<PathClass, number> = { lan: 0, public: 0, relay: 0 };
+  longest = 0;
+
+  send(datagram: Uint8Array, pathClass: PathClass): void {
+    this.sent[pathClass] += 1;
+    this.longest = Math.max(this.longest, datagram.length);
+    if (this.dropped(pathClass, this.sent[pathClass])) return;
+    const { endpoint, far } = this;
+    if (far?.endpoint === undefined) return;
+    if (this.realPath === 'socket' && far.socketClass === pathClass) {
+      endpoint?.send(datagram, firstAddress(far.endpoint));
+      return;
+    }
+    const copy = Uint8Array.from(datagram);
+    setImmediate(() => far.endpoint?.deliver(copy, pathClass, far));
+  }
+
+  classOf(remote: Address): PathClass | undefined {
+    const far = this.far?.endpoint;
+    return far !== undefined && remote.port === firstAddress(far).port
+      ? this.socketClass
+      : undefined;
+  }
+}
+
+interface Friends {
+  readonly dialer: QuicConnection;
+  readonly acceptor: QuicConnection;
+  readonly near: TestCarrier;
+  readonly far: TestCarrier;
+}
+
+async function connectFriends(
+  prepare: (near: TestCarrier, far: TestCarrier) => void = () => undefined,
+): Promise<Friends> {
+  const [near, far] = [new TestCarrier(), new TestCarrier()];
+  near.far = far;
+  far.far = near;
+  let accepted: (connection: QuicConnection) => void;
+  const acceptor = new Promise<QuicConnection>((resolve) => (accepted = resolve));
+  near.endpoint = await openEndpoint();
+  far.endpoint = await openEndpoint({
+    accept: {
+      admit: () => ({ kind: 'carried', carrier: far, pathClass: far.socketClass }),
+      onConnection: (connection) => accepted(connection),
+    },
+  });
+  prepare(near, far);
+  const dialer = await near.endpoint.dial({
+    carrier: near,
+    pathClass: 'relay',
+    alpn: ALPN,
+    verify: () => true,
+  });
+  return { dialer, acceptor: await acceptor, near, far };
+}
+
+const CLASSES: readonly PathClass[] = ['lan', 'public', 'relay'];
+
+describe('a carried connection', () => {
+  it('runs over its carrier alone, in datagrams of 1,200 bytes', async () => {
+    const { dialer, acceptor, near, far } = await connectFriends();
+    echoStreams(acceptor);
+    expect(await exchange(dialer, 'x'.repeat(50_000))).toHaveLength(50_000);
+    expect([dialer.pathClass, acceptor.pathClass]).toEqual(['relay', 'relay']);
+    expect([near.longest, far.longest]).toEqual([1200, 1200]);
+    expect(near.sent).toMatchObject({ lan: 0, public: 0 });
+    expect(near.endpoint?.stats.datagramsOut).toBe(0);
+  });
+
+  it('accepts an Initial from the socket as carried, when the admission says so', async () => {
+    const { dialer, acceptor } = await connectFriends((near, far) => {
+      near.realPath = far.realPath = 'socket';
+      near.socketClass = far.socketClass = 'relay';
+    });
+    echoStreams(acceptor);
+    expect(await exchange(dialer, 'hello')).toBe('hello');
+  });
+
+  it('loses nothing while classes and the paths beneath them switch 150 times', async () => {
+    const seed = 7;
+    const random = seededRandom(seed);
+    const { dialer, acceptor, near, far } = await connectFriends();
+    echoStreams(acceptor);
+    const stream = dialer.openStream();
+    const received = readAll(stream);
+    const chunks: Buffer[] = [];
+    const seen = new Set<string>();
+    for (let step = 0; step < 150; step++) {
+      const pathClass = CLASSES[random.below(3)] ?? 'lan';
+      dialer.selectPath(pathClass);
+      near.socketClass = far.socketClass = CLASSES[random.below(3)] ?? 'lan';
+      near.realPath = random.below(2) === 0 ? 'memory' : 'socket';
+      far.realPath = random.below(2) === 0 ? 'memory' : 'socket';
+      const chunk = Buffer.alloc(random.below(60_000), step);
+      chunks.push(chunk);
+      // As long as the switch takes to be agreed on, and a little of the transfer.
+      await new Promise((resolve) => stream.write(chunk, resolve));
+      seen.add(`${String(dialer.pathClass)} ${String(acceptor.pathClass)}`);
+    }
+    stream.end();
+    expect((await received).equals(Buffer.concat(chunks)), `seed ${seed}`).toBe(true);
+    for (const pathClass of CLASSES) {
+      expect(near.sent[pathClass]).toBeGreaterThan(100);
+      expect(far.sent[pathClass]).toBeGreaterThan(100);
+    }
+  });
+
+  it('follows the dialer to another class, and answers there', async () => {
+    const { dialer, acceptor, near, far } = await connectFriends();
+    echoStreams(acceptor);
+    for (const pathClass of [...CLASSES, ...CLASSES]) {
+      dialer.selectPath(pathClass);
+      await exchange(dialer, 'hello');
+      await exchange(dialer, 'hello again');
+      expect([dialer.pathClass, acceptor.pathClass]).toEqual([pathClass, pathClass]);
+      const before = { ...far.sent };
+      await exchange(dialer, 'x'.repeat(20_000));
+      for (const other of CLASSES) {
+        if (other !== pathClass) expect(far.sent[other]).toBe(before[other]);
+      }
+    }
+    acceptor.selectPath('lan');
+    await exchange(dialer, 'the acceptor does not choose');
+    expect([dialer.pathClass, near.sent.relay > 0]).toEqual(['relay', true]);
+  });
+
+  it('drops what comes by another carrier or from no checked path', async () => {
+    const { dialer, acceptor, near, far } = await connectFriends();
+    echoStreams(acceptor);
+    const captured: Uint8Array[] = [];
+    const send = near.send.bind(near);
+    near.send = (datagram, pathClass) => {
+      captured.push(Uint8Array.from(datagram));
+      send(datagram, pathClass);
+    };
+    await exchange(dialer, 'hello');
+    const stranger = await openEndpoint();
+    for (const datagram of captured) {
+      far.endpoint?.deliver(Uint8Array.from(datagram), 'relay', new TestCarrier());
+    }
+    const path = far.endpoint?.stats.dropped.path ?? 0;
+    expect(path).toBe(captured.length);
+    for (const datagram of captured) {
+      if (far.endpoint !== undefined) stranger.send(datagram, firstAddress(far.endpoint));
+    }
+    expect(await exchange(dialer, 'still fine')).toBe('still fine');
+  });
+
+  it.each([1, 3, 5, 8])(
+    'connects within a second with the first %i datagrams lost',
+    async (lost) => {
+      let now = 0;
+      const started = performance.now();
+      const { dialer, acceptor } = await connectFriends((near) => {
+        near.dropped = (_pathClass, count) => count <= lost;
+      });
+      now = performance.now() - started;
+      echoStreams(acceptor);
+      expect(await exchange(dialer, 'hello')).toBe('hello');
+      expect(now).toBeLessThan(10_000);
+    },
+  );
+
+  it('outlives a class of path that swallows everything for a while', async () => {
+    const { dialer, acceptor, near, far } = await connectFriends();
+    echoStreams(acceptor);
+    await exchange(dialer, 'on the relay');
+    for (const carrier of [near, far]) carrier.dropped = (pathClass) => pathClass === 'lan';
+    dialer.selectPath('lan');
+    const held = exchange(dialer, 'held up');
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    dialer.selectPath('public');
+    expect(await held).toBe('held up');
+    for (const carrier of [near, far]) carrier.dropped = () => false;
+    dialer.selectPath('lan');
+    expect(await exchange(dialer, 'and back')).toBe('and back');
+    expect([dialer.pathClass, acceptor.pathClass]).toEqual(['lan', 'lan']);
+  });
+});
