@@ -1,0 +1,361 @@
+import { formatAddress } from '../base/address.ts';
+import { type Match, type Outcome, outcomeOf } from './matching.ts';
+import { NameHolders } from './name-holders.ts';
+import type { PeerTable } from './peer-table.ts';
+import type { Endpoint, PeerRecord, RecordKey, RecordUpdate, RecordWish, Wish } from './record.ts';
+
+/** The instant something happens at. */
+export interface Moment {
+  /** On the monotonic clock. */
+  readonly now: number;
+  /** By the calendar. */
+  readonly wallClock: number;
+}
+
+/** What a peer says when it registers, checked by `readHello`; the key is proven by TLS. */
+export interface Claim extends RecordKey {
+  readonly loopback: boolean;
+  readonly endpoint: Endpoint;
+  readonly wishes: readonly Wish[];
+}
+
+/** Why a registration is refused. */
+export type Refusal = 'name-taken' | 'replaced' | 'full';
+
+/** Why a registration ends from this side; `superseded`: the same process has connected again. */
+export type Dismissal = 'name-taken' | 'replaced' | 'superseded';
+
+export type IntroducerEffect =
+  | { readonly type: 'push'; readonly registration: number; readonly match: Match }
+  | {
+      readonly type: 'conflict';
+      readonly registration: number;
+      readonly wish: Wish;
+      readonly heldBy: string;
+    }
+  /** The registration is over; tell the peer why and close its connection. */
+  | { readonly type: 'dismiss'; readonly registration: number; readonly reason: Dismissal }
+  /** What this server owns has changed; tell the other servers. */
+  | { readonly type: 'update'; readonly update: RecordUpdate };
+
+/** What a registration was last told of one friend. */
+interface Told {
+  readonly signature: string;
+  readonly match: Match | undefined;
+}
+
+interface Registration {
+  readonly id: number;
+  record: PeerRecord;
+  readonly told: Map<string, Told>;
+}
+
+/**
+ * The heart of a rendezvous server: the peers registered here, the table of all, and who is told of
+ * whom when either changes. Every event costs in the order of the wishes of the peer it is about,
+ * however many others wait.
+ *
+ * Names: a stranger's name is refused at once while another key holds it (`NameHolders`), unless
+ * somebody wishes for that name with exactly the stranger's key: then it is accepted, and matched by
+ * key only, so that a squatter stands between nobody who know each other's keys. Of two sessions of
+ * one name and key the newer replaces the older, wherever each is registered.
+ */
+export class Introducer {
+  readonly #owner: string;
+  readonly #table: PeerTable;
+  readonly #holders: NameHolders;
+  readonly #registrations = new Map<number, Registration>();
+  /** The registrations here by name, then key: at most one each. */
+  readonly #byName = new Map<string, Map<string, Registration>>();
+  #lastId = 0;
+  #seq = 0;
+
+  /** @param owner the id of this server. */
+  constructor(owner: string, table: PeerTable) {
+    this.#owner = owner;
+    this.#table = table;
+    this.#holders = new NameHolders(table);
+  }
+
+  /** How many peers are registered here. */
+  get registered(): number {
+    return this.#registrations.size;
+  }
+
+  /** The number of the last change to what this server owns. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** Registers a peer. Its record is in the table when this returns; nothing has changed if refused. */
+  register(
+    claim: Claim,
+    { now, wallClock }: Moment,
+  ):
+    | { readonly registration: number; readonly effects: readonly IntroducerEffect[] }
+    | { readonly refused: Refusal } {
+    const { name, key, session, loopback, endpoint } = claim;
+    const newest = this.#table.find(name, key)[0]?.session ?? '';
+    if (newest > session) return { refused: 'replaced' };
+    const holder = this.#holders.holderOf(name);
+    const contested = holder !== undefined && holder !== key;
+    if (contested && !this.#table.isWishedFor(name, key)) return { refused: 'name-taken' };
+
+    const older = this.#byName.get(name)?.get(key);
+    const again = older?.record.session === session ? older.record : undefined;
+    const wishes = new Map<string, RecordWish>();
+    for (const wish of claim.wishes) {
+      const before = again?.wishes.get(wish.friend);
+      const since = before?.friendKey === wish.friendKey ? before?.since : undefined;
+      wishes.set(wish.friend, { ...wish, since: since ?? wallClock });
+    }
+    const since = contested ? this.#holders.sinceAfterHolder(name, wallClock) : wallClock;
+    const record: PeerRecord = {
+      ...{ name, key, session, loopback, endpoint, wishes },
+      owner: this.#owner,
+      seq: this.#seq + 1,
+      since: again?.since ?? since,
+    };
+    const previous = this.#table.upsert(record);
+    if (previous === 'full') return { refused: 'full' };
+    this.#seq += 1;
+
+    const effects: IntroducerEffect[] = [];
+    effects.push({ type: 'update', update: { type: 'upsert', seq: record.seq, record } });
+    if (older !== undefined) {
+      const reason = again === undefined ? 'replaced' : 'superseded';
+      effects.push({ type: 'dismiss', registration: older.id, reason });
+      this.#forget(older);
+    }
+    this.#lastId += 1;
+    const registration: Registration = { id: this.#lastId, record, told: new Map() };
+    this.#registrations.set(registration.id, registration);
+    const sameName = this.#byName.get(name) ?? new Map<string, Registration>();
+    this.#byName.set(name, sameName.set(key, registration));
+    if (older !== undefined && again === undefined) this.#drop(older.record, now, effects);
+    this.#entered(record, previous, now, effects);
+    this.#evaluateAll(registration, effects);
+    return { registration: registration.id, effects };
+  }
+
+  /** Adds a wish, or changes the key it asks for. */
+  wish(id: number, wish: Wish, { now, wallClock }: Moment): readonly IntroducerEffect[] {
+    return this.#change(id, now, (record) => {
+      if (record.wishes.get(wish.friend)?.friendKey === wish.friendKey) {
+        if (record.wishes.has(wish.friend)) return record;
+      }
+      const wishes = new Map(record.wishes).set(wish.friend, { ...wish, since: wallClock });
+      return { ...record, wishes };
+    });
+  }
+
+  withdraw(id: number, friend: string, { now }: Moment): readonly IntroducerEffect[] {
+    this.#registrations.get(id)?.told.delete(friend);
+    return this.#change(id, now, (record) => {
+      if (!record.wishes.has(friend)) return record;
+      const wishes = new Map(record.wishes);
+      wishes.delete(friend);
+      return { ...record, wishes };
+    });
+  }
+
+  /** The peer's addresses or credentials have changed. */
+  move(id: number, endpoint: Endpoint, loopback: boolean, at: Moment): readonly IntroducerEffect[] {
+    return this.#change(id, at.now, (record) => ({ ...record, endpoint, loopback }));
+  }
+
+  /** The peer's connection is gone: so is its record. */
+  leave(id: number, { now }: Moment): readonly IntroducerEffect[] {
+    const registration = this.#registrations.get(id);
+    if (registration === undefined) return [];
+    const effects: IntroducerEffect[] = [];
+    this.#forget(registration);
+    this.#drop(registration.record, now, effects);
+    return effects;
+  }
+
+  /** What the peer has registered as; undefined once it is gone. */
+  recordOf(id: number): PeerRecord | undefined {
+    return this.#registrations.get(id)?.record;
+  }
+
+  /** Another server has written a record of its own. */
+  upsertRemote(record: PeerRecord, { now }: Moment): readonly IntroducerEffect[] {
+    if (record.owner === this.#owner) return [];
+    const previous = this.#table.upsert(record);
+    if (previous === 'full') return [];
+    const effects: IntroducerEffect[] = [];
+    this.#entered(record, previous, now, effects);
+    return effects;
+  }
+
+  /** Another server has removed a record of its own. */
+  removeRemote(owner: string, key: RecordKey, { now }: Moment): readonly IntroducerEffect[] {
+    if (owner === this.#owner) return [];
+    const effects: IntroducerEffect[] = [];
+    const removed = this.#table.remove(owner, key);
+    if (removed !== undefined) this.#left(removed, now, effects);
+    return effects;
+  }
+
+  /** Another server is gone, and with it what it owned. */
+  purge(owner: string, { now }: Moment): readonly IntroducerEffect[] {
+    if (owner === this.#owner) return [];
+    const effects: IntroducerEffect[] = [];
+    for (const record of this.#table.purgeOwner(owner)) this.#left(record, now, effects);
+    return effects;
+  }
+
+  /** Everything this server owns. */
+  snapshot(): readonly PeerRecord[] {
+    return this.#table.snapshotOf(this.#owner);
+  }
+
+  #change(
+    id: number,
+    now: number,
+    change: (record: PeerRecord) => PeerRecord,
+  ): readonly IntroducerEffect[] {
+    const registration = this.#registrations.get(id);
+    if (registration === undefined) return [];
+    const changed = change(registration.record);
+    if (changed === registration.record) return [];
+    this.#seq += 1;
+    const record = { ...changed, seq: this.#seq };
+    const previous = registration.record;
+    registration.record = record;
+    this.#table.upsert(record);
+    const effects: IntroducerEffect[] = [
+      { type: 'update', update: { type: 'upsert', seq: record.seq, record } },
+    ];
+    this.#entered(record, previous, now, effects);
+    this.#evaluateAll(registration, effects);
+    return effects;
+  }
+
+  /** Removes an own record from the table and says so. */
+  #drop(record: PeerRecord, now: number, effects: IntroducerEffect[]): void {
+    if (this.#table.remove(this.#owner, record) === undefined) return;
+    this.#seq += 1;
+    const { name, key, session } = record;
+    const update = { type: 'remove', seq: this.#seq, key: { name, key, session } } as const;
+    effects.push({ type: 'update', update });
+    this.#left(record, now, effects);
+  }
+
+  #entered(
+    record: PeerRecord,
+    previous: PeerRecord | undefined,
+    now: number,
+    effects: IntroducerEffect[],
+  ): void {
+    const { name, key } = record;
+    const displaced = this.#holders.entered(record, now);
+    const here = this.#byName.get(name)?.get(key);
+    if (here !== undefined && here.record.session < record.session) {
+      this.#dismiss(here, 'replaced', now, effects);
+    }
+    if (displaced !== undefined) this.#displace(name, displaced, now, effects);
+    this.#evaluateAround(record, effects);
+    if (previous !== undefined) this.#evaluateAround(previous, effects, record.wishes);
+  }
+
+  #left(record: PeerRecord, now: number, effects: IntroducerEffect[]): void {
+    const holder = this.#holders.left(record, now);
+    this.#evaluateAround(record, effects);
+    // An older or another registration of the same peer may count from now on.
+    this.#evaluatePeer(record.name, record.key, effects);
+    if (holder !== undefined) this.#evaluatePeer(record.name, holder, effects);
+  }
+
+  /** `key` has lost `name` to a registration that crossed its own. */
+  #displace(name: string, key: string, now: number, effects: IntroducerEffect[]): void {
+    const loser = this.#byName.get(name)?.get(key);
+    if (loser !== undefined && !this.#table.isWishedFor(name, key)) {
+      this.#dismiss(loser, 'name-taken', now, effects);
+    } else {
+      this.#evaluatePeer(name, key, effects);
+    }
+  }
+
+  #dismiss(
+    registration: Registration,
+    reason: Dismissal,
+    now: number,
+    effects: IntroducerEffect[],
+  ): void {
+    this.#forget(registration);
+    effects.push({ type: 'dismiss', registration: registration.id, reason });
+    this.#drop(registration.record, now, effects);
+  }
+
+  #forget({ id, record: { name, key } }: Registration): void {
+    this.#registrations.delete(id);
+    const sameName = this.#byName.get(name);
+    if (sameName?.get(key)?.id === id) sameName.delete(key);
+    if (sameName?.size === 0) this.#byName.delete(name);
+  }
+
+  /** Every wish that the peer, or anybody here for it, may have to be told about. */
+  #evaluatePeer(name: string, key: string, effects: IntroducerEffect[]): void {
+    for (const record of this.#table.find(name, key)) this.#evaluateAround(record, effects);
+    const here = this.#byName.get(name)?.get(key);
+    if (here !== undefined) this.#evaluateAll(here, effects);
+  }
+
+  /** What those registered here for whom `record` wishes, apart from `known`, are to be told. */
+  #evaluateAround(
+    record: PeerRecord,
+    effects: IntroducerEffect[],
+    known?: ReadonlyMap<string, unknown>,
+  ): void {
+    for (const friend of record.wishes.keys()) {
+      if (known?.has(friend) === true) continue;
+      for (const registration of this.#byName.get(friend)?.values() ?? []) {
+        this.#evaluate(registration, record.name, effects);
+      }
+    }
+  }
+
+  #evaluateAll(registration: Registration, effects: IntroducerEffect[]): void {
+    for (const friend of registration.record.wishes.keys()) {
+      this.#evaluate(registration, friend, effects);
+    }
+  }
+
+  #evaluate(registration: Registration, friend: string, effects: IntroducerEffect[]): void {
+    const outcome = outcomeOf(this.#table, this.#holders, registration.record, friend);
+    const told = registration.told.get(friend);
+    const signature = signatureOf(outcome);
+    if (told?.signature === signature) return;
+    if (outcome.kind === 'none') {
+      registration.told.delete(friend);
+      return;
+    }
+    if (outcome.kind === 'conflict') {
+      const { wish, heldBy } = outcome;
+      registration.told.set(friend, { signature, match: undefined });
+      effects.push({ type: 'conflict', registration: registration.id, wish, heldBy });
+      return;
+    }
+    // Who dials was decided when the two sessions were first introduced.
+    const before = told?.match;
+    const match =
+      before?.friendSession === outcome.match.friendSession &&
+      before.friendKey === outcome.match.friendKey
+        ? { ...outcome.match, friendWasWaiting: before.friendWasWaiting }
+        : outcome.match;
+    registration.told.set(friend, { signature, match });
+    effects.push({ type: 'push', registration: registration.id, match });
+  }
+}
+
+/** Equal for outcomes of which a peer need not be told twice. */
+function signatureOf(outcome: Outcome): string {
+  if (outcome.kind === 'none') return '';
+  if (outcome.kind === 'conflict') return `conflict ${outcome.heldBy}`;
+  const { friendKey, friendSession, friendEndpoint } = outcome.match;
+  const { ufrag, password, candidates } = friendEndpoint;
+  const addresses = candidates.map(({ kind, address }) => `${kind} ${formatAddress(address)}`);
+  return [friendKey, friendSession, ufrag, password, ...addresses.sort()].join('\n');
+}

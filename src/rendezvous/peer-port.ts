@@ -1,0 +1,188 @@
+import { type Address, sameAddress } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Identity } from '../base/identity.ts';
+import type { Random } from '../base/random.ts';
+import { answerBinding, CookieMint } from '../path/index.ts';
+import {
+  type EndpointStats,
+  type QuicConnection,
+  QuicEndpoint,
+  type QuicLimits,
+  type QuicStream,
+} from '../quic/index.ts';
+import { encodeFrame, FrameDecoder, MAX_RENDEZVOUS_FRAME_BYTES } from '../rpc/frames.ts';
+import { RENDEZVOUS_ALPN } from '../rpc/protocol.ts';
+import type { Sighting } from './hello.ts';
+
+/** Peers ping every 15 s: two pings may be lost. */
+const IDLE_TIMEOUT_MS = 40_000;
+/** What a peer that does not read may leave unread before it is cut off. */
+const MAX_UNREAD_BYTES = 512 * 1024;
+/** How long a refused peer has to take in why, before its connection is closed. */
+const LINGER_MS = 1_000;
+/** How often connections are looked at for a new source address. */
+const LOOK_EVERY_MS = 5_000;
+/** Handshakes in flight past which addresses have to be proven first. */
+const RETRY_ABOVE = 200;
+
+export interface PeerPortOptions {
+  readonly listen: readonly Address[];
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: Partial<QuicLimits>;
+  readonly handlers: PeerPortHandlers;
+}
+
+/** What happens at the port; connections are numbered. */
+export interface PeerPortHandlers {
+  opened(connection: number, sighting: Sighting): void;
+  frame(connection: number, bytes: Uint8Array): void;
+  garbled(connection: number): void;
+  sighted(connection: number, source: Address): void;
+  closed(connection: number): void;
+}
+
+interface Line {
+  readonly connection: QuicConnection;
+  stream: QuicStream | undefined;
+  source: Address;
+  finished: boolean;
+}
+
+/** The peers' side of a server: QUIC connections with one control stream each, and STUN answers. */
+export class PeerPort {
+  readonly #options: PeerPortOptions;
+  readonly #lines = new Map<number, Line>();
+  readonly #lingering = new Set<Timer>();
+  readonly #cookies: CookieMint;
+  #endpoint: QuicEndpoint | undefined;
+  #look: Timer | undefined;
+
+  private constructor(options: PeerPortOptions) {
+    this.#options = options;
+    this.#cookies = new CookieMint(options.random.bytes(32));
+  }
+
+  /** @throws what `QuicEndpoint.open` throws. */
+  static async open(options: PeerPortOptions): Promise<PeerPort> {
+    const port = new PeerPort(options);
+    const endpoint = await QuicEndpoint.open({
+      identity: options.identity,
+      clock: options.clock,
+      random: options.random,
+      listen: options.listen,
+      alpn: [RENDEZVOUS_ALPN],
+      accept: {
+        admit: () => ({ kind: 'plain' }),
+        onConnection: (connection) => port.#accept(connection),
+        retryAbove: RETRY_ABOVE,
+      },
+      limits: { maxStreams: 4, receiveWindowBytes: 256 * 1024, ...options.limits },
+      idleTimeoutMs: IDLE_TIMEOUT_MS,
+    });
+    endpoint.onStun = (datagram, remote, local) => {
+      const now = options.clock.now();
+      const answer = answerBinding(datagram, remote, (source) => port.#cookies.mint(source, now));
+      if (answer !== undefined) endpoint.send(answer, remote, local);
+    };
+    port.#endpoint = endpoint;
+    port.#lookLater();
+    return port;
+  }
+
+  get addresses(): readonly Address[] {
+    return this.#endpoint?.addresses ?? [];
+  }
+
+  get stats(): EndpointStats | undefined {
+    return this.#endpoint?.stats;
+  }
+
+  /** The address that a STUN cookie given out here proves. */
+  checkCookie(cookie: Uint8Array, now: number): Address | undefined {
+    return this.#cookies.check(cookie, now);
+  }
+
+  /** Sends one frame, given without its length. A peer that reads too slowly is cut off. */
+  send(connection: number, message: Uint8Array): void {
+    const line = this.#lines.get(connection);
+    if (line?.stream?.writable !== true) return;
+    line.stream.write(encodeFrame(message));
+    if (line.stream.writableLength > MAX_UNREAD_BYTES) line.connection.close(1, 'reads too slowly');
+  }
+
+  /** Closes the connection after what was sent before; what still comes in is not looked at. */
+  finish(connection: number, reason: string): void {
+    const line = this.#lines.get(connection);
+    if (line === undefined || line.finished) return;
+    line.finished = true;
+    line.stream?.end();
+    const timer = this.#options.clock.setTimer(LINGER_MS, () => line.connection.close(0, reason));
+    this.#lingering.add(timer);
+    void line.connection.closed.then(() => {
+      timer.cancel();
+      this.#lingering.delete(timer);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#look?.cancel();
+    for (const timer of this.#lingering) timer.cancel();
+    await this.#endpoint?.close(0, 'the server is stopping');
+  }
+
+  #accept(connection: QuicConnection): void {
+    const { handlers } = this.#options;
+    const line: Line = {
+      connection,
+      stream: undefined,
+      source: connection.remote,
+      finished: false,
+    };
+    this.#lines.set(connection.id, line);
+    const key = Buffer.from(connection.peerFingerprint).toString('hex');
+    handlers.opened(connection.id, { key, source: connection.remote });
+    connection.onStream = (stream) => {
+      if (line.stream === undefined) this.#control(line, stream);
+      else stream.destroy();
+    };
+    void connection.closed.then(() => {
+      this.#lines.delete(connection.id);
+      handlers.closed(connection.id);
+    });
+  }
+
+  #control(line: Line, stream: QuicStream): void {
+    const { handlers } = this.#options;
+    const { id } = line.connection;
+    const decoder = new FrameDecoder(MAX_RENDEZVOUS_FRAME_BYTES);
+    line.stream = stream;
+    stream.on('data', (chunk: Buffer) => {
+      if (line.finished) return;
+      let frames: Uint8Array[];
+      try {
+        frames = decoder.push(chunk);
+      } catch {
+        handlers.garbled(id);
+        return;
+      }
+      for (const frame of frames) handlers.frame(id, frame);
+    });
+    // A peer whose stream is over can neither be asked nor told anything.
+    stream.once('end', () => this.finish(id, 'the control stream has ended'));
+    stream.once('error', () => line.connection.close(0, 'the control stream has failed'));
+  }
+
+  #lookLater(): void {
+    this.#look = this.#options.clock.setTimer(LOOK_EVERY_MS, () => {
+      for (const [id, line] of this.#lines) {
+        const { remote } = line.connection;
+        if (sameAddress(line.source, remote)) continue;
+        line.source = remote;
+        this.#options.handlers.sighted(id, remote);
+      }
+      this.#lookLater();
+    });
+  }
+}
