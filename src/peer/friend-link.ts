@@ -62,7 +62,7 @@ export interface FriendLinkHost {
   readonly ownSession: SessionId;
   readonly ownFingerprint: Uint8Array;
   /** Starts checking paths to a friend's session. */
-  punch(match: Match, events: FriendPathEvents): FriendPath;
+  punch(match: Match, events: Omit<FriendPathEvents, 'opened'>): FriendPath;
   dial(carrier: Carrier, pathClass: PathClass, key: Uint8Array): Promise<QuicConnection>;
   /** The address of ours that packets to `remote` come from, as far as it is known here. */
   localAddressFor(remote: Address): Address;

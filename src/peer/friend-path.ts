@@ -7,6 +7,8 @@ import type { Carrier } from '../quic/index.ts';
 export interface FriendPathEvents {
   /** There is a checked path where there was none. */
   ready(): void;
+  /** The friend has answered on one more path: its connections may come on it. */
+  opened(): void;
   /** The best path is another one. */
   selected(path: Path): void;
   /** There is none any more. */
@@ -59,6 +61,7 @@ export class FriendPath implements Carrier {
 
   #carryOut(effect: PathEffect): void {
     if (effect.type === 'send') this.#options.send(effect.datagram, effect.remote);
+    else if (effect.type === 'answered') this.#options.events.opened();
     else if (effect.type === 'selected') this.#options.events.selected(effect.path);
   }
 

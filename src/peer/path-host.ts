@@ -3,7 +3,6 @@ import { type Address, familyOf, formatAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import {
-  admitCandidates,
   type Candidate,
   encodeServerProbe,
   gatherHostCandidates,
@@ -80,21 +79,15 @@ export class PathHost {
   /** Starts checking paths to the session of a match. */
   punch(
     match: Match,
-    options: {
-      readonly controlling: boolean;
-      readonly onLoopback: boolean;
-      readonly events: FriendPathEvents;
-    },
+    options: { readonly onLoopback: boolean; readonly events: FriendPathEvents },
   ): FriendPath {
     const { ufrag, password } = match.endpoint;
     const agent = new PathAgent(
       {
         local: { ufrag: this.#ufrag, password: this.#password },
         remote: { ufrag, password },
-        remoteCandidates: this.#admitted(match.endpoint, options.onLoopback),
+        remoteCandidates: candidatesOf(match.endpoint),
         families: new Set(this.#endpoint.addresses.map(familyOf)),
-        controlling: options.controlling,
-        tieBreaker: this.#random.bytes(8),
         onLoopback: options.onLoopback,
         random: this.#random,
       },
@@ -111,10 +104,10 @@ export class PathHost {
     return path;
   }
 
-  merge(path: FriendPath, endpoint: Endpoint, onLoopback: boolean): void {
+  merge(path: FriendPath, endpoint: Endpoint): void {
     path.step({
       type: 'remote-candidates',
-      candidates: this.#admitted(endpoint, onLoopback),
+      candidates: candidatesOf(endpoint),
       credentials: { ufrag: endpoint.ufrag, password: endpoint.password },
     });
   }
@@ -165,15 +158,6 @@ export class PathHost {
     return gatherHostCandidates(interfaces, { 4: portOf(4), 6: portOf(6) });
   }
 
-  #admitted(endpoint: Endpoint, onLoopback: boolean): readonly Candidate[] {
-    const candidates = endpoint.candidates.slice(0, 64).flatMap((wire): Candidate[] => {
-      const address = addressFromWire(wire.address);
-      const kind = KINDS.get(wire.kind);
-      return address === undefined || kind === undefined ? [] : [{ kind, address }];
-    });
-    return admitCandidates(candidates, { onLoopback });
-  }
-
   #token(bytes: number): string {
     return Buffer.from(this.#random.bytes(bytes)).toString('base64');
   }
@@ -184,3 +168,12 @@ const KINDS: ReadonlyMap<WireCandidate['kind'], Candidate['kind']> = new Map([
   [CandidateKind.CANDIDATE_KIND_SERVER_REFLEXIVE, 'srflx'],
   [CandidateKind.CANDIDATE_KIND_MAPPED, 'mapped'],
 ]);
+
+/** What the wire says, without what is no candidate; the agent applies the rules. */
+function candidatesOf(endpoint: Endpoint): Candidate[] {
+  return endpoint.candidates.flatMap((wire): Candidate[] => {
+    const address = addressFromWire(wire.address);
+    const kind = KINDS.get(wire.kind);
+    return address === undefined || kind === undefined ? [] : [{ kind, address }];
+  });
+}

@@ -278,15 +278,8 @@ export class PeerNode {
       ownFingerprint: identity.fingerprint,
       punch: (match: Match, events): FriendPath =>
         this.#paths.punch(match, {
-          controlling: compareBytes(identity.fingerprint, match.key) < 0,
           onLoopback: this.#onLoopback(),
-          events: {
-            ...events,
-            ready: () => {
-              events.ready();
-              this.#releaseHeld();
-            },
-          },
+          events: { ...events, opened: () => this.#releaseHeld() },
         }),
       dial: (carrier: Carrier, pathClass: PathClass, key: Uint8Array) =>
         this.#endpoint.dial({
@@ -298,7 +291,7 @@ export class PeerNode {
           signal: this.#abort.signal,
         }),
       localAddressFor: (remote) => this.#localAddressFor(remote),
-      merge: (path, endpoint) => this.#paths.merge(path, endpoint, this.#onLoopback()),
+      merge: (path, endpoint) => this.#paths.merge(path, endpoint),
       renewWish: (friend) => {
         const entry = this.#links.get(friend);
         if (entry !== undefined) this.#wish(entry.wish, false);

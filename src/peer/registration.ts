@@ -84,7 +84,7 @@ export class Registration {
   updateEndpoint(stunCookies: readonly Uint8Array[]): void {
     const value = {
       endpoint: this.#presence.endpoint(),
-      stunCookies: stunCookies.map(Buffer.from),
+      stunCookies: stunCookies.map((cookie) => Buffer.from(cookie)),
     };
     this.#send({ $case: 'endpoint', value });
   }
