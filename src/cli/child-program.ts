@@ -67,12 +67,12 @@ export class ChildProgram {
    */
   async event(name: string): Promise<Record<string, unknown>> {
     for (;;) {
-      const { value, done } = await this.#events.next();
-      if (done === true) {
+      const next = (await this.#events.next()) as IteratorResult<string, undefined>;
+      if (next.done === true) {
         await this.ended;
         throw new ChattyError('CHATTY_PLATFORM', `${this.command} ended early: ${this.stderr}`);
       }
-      const event = readEvent(value);
+      const event = readEvent(next.value);
       if (event?.['event'] === name) return event;
     }
   }

@@ -29,7 +29,7 @@ interface DemoOptions {
   readonly clock: Clock;
   readonly loadBalancers: number;
   readonly rendezvousServers: number;
-  print(line: string): void;
+  readonly print: (line: string) => void;
 }
 
 /** What one peer has shown to have happened. */
@@ -90,6 +90,8 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
       `Bob knows ${last === first ? 'the same one' : `another one, ${last}`}, and wants Alice.`,
     );
     const bob = new DemoPeer('bob', meet('bob', 'alice', last), say);
+    await bob.waiting;
+    step(4, 'The servers introduce them, and each makes a hole in its own network for the other.');
     await Promise.all([alice.connected, bob.connected]);
 
     step(5, 'They talk. No server carries any of this.');

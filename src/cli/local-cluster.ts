@@ -144,7 +144,8 @@ export class LocalCluster implements AsyncDisposable {
   async #untilComplete(loadBalancer: string): Promise<void> {
     const { clock } = this.#options;
     const missing = new Set(this.rendezvousServers);
-    for (const giveUpAt = clock.now() + READY_MS; ; await clock.sleep(POLL_MS)) {
+    const giveUpAt = clock.now() + READY_MS;
+    for (;;) {
       // None yet is an answer too.
       const listed = await this.ask(loadBalancer).catch(() => []);
       for (const address of listed) missing.delete(address);
@@ -155,6 +156,7 @@ export class LocalCluster implements AsyncDisposable {
           `the load balancer ${loadBalancer} did not list ${[...missing].join(', ')} in time`,
         );
       }
+      await clock.sleep(POLL_MS);
     }
   }
 
