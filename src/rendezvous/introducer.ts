@@ -138,12 +138,24 @@ export class Introducer {
     return { registration: registration.id, effects };
   }
 
-  /** Adds a wish, or changes the key it asks for. */
+  /**
+   * Adds a wish, or changes the key it asks for. One that stands already is a question: the peer has
+   * lost the friend it was told of, and is told again where the friend is, if it still is anywhere.
+   */
   wish(id: number, wish: Wish, { now, wallClock }: Moment): readonly IntroducerEffect[] {
+    const registration = this.#registrations.get(id);
+    const standing = registration?.record.wishes.get(wish.friend);
+    if (
+      registration !== undefined &&
+      standing !== undefined &&
+      standing.friendKey === wish.friendKey
+    ) {
+      const effects: IntroducerEffect[] = [];
+      registration.told.delete(wish.friend);
+      this.#evaluate(registration, wish.friend, effects);
+      return effects;
+    }
     return this.#change(id, now, (record) => {
-      if (record.wishes.get(wish.friend)?.friendKey === wish.friendKey) {
-        if (record.wishes.has(wish.friend)) return record;
-      }
       const wishes = new Map(record.wishes).set(wish.friend, { ...wish, since: wallClock });
       return { ...record, wishes };
     });
@@ -196,6 +208,15 @@ export class Introducer {
     const removed = this.#table.remove(owner, key);
     if (removed !== undefined) this.#left(removed, now, effects);
     return effects;
+  }
+
+  /** Another server owns these records and no others. */
+  retainRemote(owner: string, records: readonly RecordKey[], at: Moment): IntroducerEffect[] {
+    const kept = new Set(records.map(({ name, key, session }) => session + key + name));
+    return this.#table
+      .snapshotOf(owner)
+      .filter(({ name, key, session }) => !kept.has(session + key + name))
+      .flatMap((record) => this.removeRemote(owner, record, at));
   }
 
   /** Another server is gone, and with it what it owned. */

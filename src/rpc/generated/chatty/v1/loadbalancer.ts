@@ -67,7 +67,11 @@ export interface RegisterResponse {
   /** How long the registration is valid. */
   leaseMs: number;
   /** The caller's address as the load balancer sees it (the source of the call; port 0). */
-  observed?: Address | undefined;
+  observed?:
+    | Address
+    | undefined;
+  /** Where `listed` is false, why: for the log of whoever runs the server. */
+  notListedBecause: string;
 }
 
 export interface DeregisterRequest {
@@ -391,7 +395,15 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
 };
 
 function createBaseRegisterResponse(): RegisterResponse {
-  return { protocol: undefined, members: [], listed: false, advertised: [], leaseMs: 0, observed: undefined };
+  return {
+    protocol: undefined,
+    members: [],
+    listed: false,
+    advertised: [],
+    leaseMs: 0,
+    observed: undefined,
+    notListedBecause: "",
+  };
 }
 
 export const RegisterResponse: MessageFns<RegisterResponse> = {
@@ -413,6 +425,9 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
     }
     if (message.observed !== undefined) {
       Address.encode(message.observed, writer.uint32(50).fork()).join();
+    }
+    if (message.notListedBecause !== "") {
+      writer.uint32(58).string(message.notListedBecause);
     }
     return writer;
   },
@@ -478,6 +493,14 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
             message.observed = Address.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.notListedBecause = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -505,6 +528,7 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
     message.observed = (object.observed !== undefined && object.observed !== null)
       ? Address.fromPartial(object.observed)
       : undefined;
+    message.notListedBecause = object.notListedBecause ?? "";
     return message;
   },
 };

@@ -47,7 +47,10 @@ export interface ServerWelcome {
   observed?: Address | undefined;
 }
 
-/** Adds a wish, or withdraws one. */
+/**
+ * Adds a wish, or withdraws one. One that stands already asks to be told of the match again, if there
+ * still is one.
+ */
 export interface WishUpdate {
   wish?: Wish | undefined;
   withdraw: boolean;
