@@ -1,9 +1,10 @@
-import type { Address } from '../base/address.ts';
+import { type Address, sameAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
 import { spkiFingerprint } from '../base/identity.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
+import { AddressChange } from './address-change.ts';
 import { ConnectionIds } from './connection-ids.ts';
 import type { HostPort, NativeConnection, Quiche } from './native.ts';
 import { endReason } from './end-reason.ts';
@@ -46,7 +47,9 @@ export interface ConnectionHost {
   addId(id: string, connection: Connection): void;
   removeId(id: string): void;
   /** Sends a datagram of a plain connection. */
-  transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void;
+  transmit(datagram: Uint8Array, local: Address, remote: Address): void;
+  /** Counts a datagram that may not be sent yet. */
+  withheld(): void;
   /** The handshake is done, and the peer is who it should be. */
   opened(connection: Connection): void;
   /** The connection is over; called once. `opened` says whether it ever was. */
@@ -93,6 +96,10 @@ export class Connection implements QuicConnection {
   readonly #verify: (certDer: Uint8Array, alpn: string) => boolean;
   readonly #keepAliveMs: number | undefined;
   readonly #ids: ConnectionIds;
+  /** By which quiche knows the peer of a plain connection for good, wherever it moves. */
+  readonly #peer: Address;
+  /** Set while the peer has moved and not yet proven where to. */
+  #moving: AddressChange | undefined;
   #native: NativeConnection | undefined;
   #opened = false;
   #handshakeEndsAt: number;
@@ -119,6 +126,7 @@ export class Connection implements QuicConnection {
     this.id = options.id;
     this.role = options.role;
     this.remote = options.remote;
+    this.#peer = options.remote;
     this.local = options.local;
     this.carrier = options.carrier;
     this.pathClass = options.pathClass;
@@ -135,7 +143,7 @@ export class Connection implements QuicConnection {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.#ids = new ConnectionIds(options.native, {
+    this.#ids = new ConnectionIds(options.native, options.carrier !== undefined, {
       random: host.random,
       add: (id) => host.addId(id, this),
       remove: (id) => host.removeId(id),
@@ -205,19 +213,71 @@ export class Connection implements QuicConnection {
     this.#finish({ kind: 'local', code, reason });
   }
 
-  /** Takes one datagram, which quiche decrypts in place. */
-  receive(datagram: Uint8Array, from: HostPort, to: HostPort): void {
+  /** Takes one datagram of the carrier, over a path of `pathClass`; quiche decrypts in place. */
+  receiveCarried(datagram: Uint8Array, pathClass: PathClass): void {
+    this.#receive(datagram, addressOfClass(pathClass));
+  }
+
+  /**
+   * Takes one datagram of a plain connection, addressed to `id`; quiche decrypts in place.
+   * @returns false if it is dropped for the address that it comes from.
+   */
+  receivePlain(datagram: Uint8Array, remote: Address, id: string): boolean {
+    if (this.#moving === undefined && sameAddress(remote, this.remote)) {
+      this.#receive(datagram, this.#peer);
+      return true;
+    }
+    // A server does not move, and a client not before it has shown who it is (RFC 9000 §9).
+    if (this.role === 'dialer' || !this.#opened) return false;
+    this.#receiveMoved(datagram, remote, id);
+    return true;
+  }
+
+  #receive(datagram: Uint8Array, from: HostPort): void {
     const native = this.#native;
     if (native === undefined) return;
     this.#unheard = 0;
     this.#firstFlight = undefined;
     this.#resendAt = Infinity;
     try {
-      native.recv(datagram, { from, to });
+      native.recv(datagram, { from, to: this.local });
     } catch {
       // A connection that this broke is found so in its turn; else it was a stray datagram.
     }
     this.#host.markDirty(this);
+  }
+
+  #receiveMoved(datagram: Uint8Array, remote: Address, id: string): void {
+    const native = this.#native;
+    if (native === undefined) return;
+    const before = native.stats().recv;
+    this.#receive(datagram, this.#peer);
+    // What is no packet of the peer's, or one that came before, says nothing.
+    if (native.stats().recv === before) return;
+    try {
+      this.#follow(native, remote, datagram.length, id);
+    } catch (error) {
+      this.#abort(native, `quiche failed: ${reasonOf(error)}`);
+    }
+  }
+
+  /** An authentic datagram came from `remote`, or from anywhere while the peer is moving. */
+  #follow(native: NativeConnection, remote: Address, bytes: number, id: string): void {
+    if (sameAddress(remote, this.remote)) {
+      this.#moving = undefined;
+      this.#ids.endProof();
+      return;
+    }
+    if (this.#moving === undefined || !sameAddress(remote, this.#moving.address)) {
+      this.#moving = new AddressChange(remote);
+      this.#ids.demandProof(native);
+    } else if (this.#ids.isProof(id)) {
+      this.remote = remote;
+      this.#moving = undefined;
+      this.#ids.endProof();
+      return;
+    }
+    this.#moving.received(bytes);
   }
 
   wantWrite(stream: QuicStream): void {
@@ -293,13 +353,15 @@ export class Connection implements QuicConnection {
 
   #progress(native: NativeConnection, now: number): void {
     this.#ids.refresh(native);
-    this.#followPaths(native);
-    this.#migrate(native);
+    if (this.carrier !== undefined) {
+      this.#followPaths(native);
+      this.#migrate(native);
+    }
     if (native.isReadable()) this.#read(native);
     if (this.#writers.size > 0) this.#write(native, now);
   }
 
-  /** The peer's NAT gave it another address, or it chose a path of another class. */
+  /** The peer chose a path of another class. */
   #followPaths(native: NativeConnection): void {
     for (;;) {
       // The declaration promises an event; there is null when there are no more.
@@ -307,7 +369,7 @@ export class Connection implements QuicConnection {
       if (event === null) return;
       if (event.type !== 'PeerMigrated') continue;
       this.remote = event.new;
-      if (this.carrier !== undefined) this.pathClass = classOfAddress(event.new.host);
+      this.pathClass = classOfAddress(event.new.host);
     }
   }
 
@@ -380,7 +442,7 @@ export class Connection implements QuicConnection {
       if (length === 0) continue;
       this.#lastSentAt = now;
       this.#unheard += 1;
-      this.#transmit(slab.take(length), info.from, info.to);
+      this.#transmit(slab.take(length), info.to);
       if (this.#unheard > MAX_UNHEARD_PACKETS) {
         this.#abort(native, 'sent without end and heard nothing');
         return;
@@ -388,21 +450,25 @@ export class Connection implements QuicConnection {
     }
   }
 
-  #transmit(datagram: Buffer, from: HostPort, to: HostPort): void {
+  #transmit(datagram: Buffer, to: HostPort): void {
     if (this.#firstFlight !== undefined && this.#firstFlight.length < 2) {
       this.#firstFlight.push(Buffer.from(datagram));
       this.#resendAt = this.#host.clock.now() + this.#resendMs;
     }
-    this.#sendOn(datagram, from, to);
+    this.#sendTo(datagram, to);
   }
 
-  #sendOn(datagram: Uint8Array, from: HostPort, to: HostPort): void {
-    if (this.carrier === undefined) {
-      this.#host.transmit(datagram, from, to);
+  #sendTo(datagram: Uint8Array, to: HostPort): void {
+    if (this.carrier !== undefined) {
+      const pathClass = classOfAddress(to.host);
+      if (pathClass !== undefined) this.carrier.send(datagram, pathClass);
       return;
     }
-    const pathClass = classOfAddress(to.host);
-    if (pathClass !== undefined) this.carrier.send(datagram, pathClass);
+    const moving = this.#moving;
+    if (moving === undefined) this.#host.transmit(datagram, this.local, this.remote);
+    else if (moving.spend(datagram.length)) {
+      this.#host.transmit(datagram, this.local, moving.address);
+    } else this.#host.withheld();
   }
 
   get #resendMs(): number {
@@ -451,7 +517,7 @@ export class Connection implements QuicConnection {
     if (now < this.#resendAt) return;
     this.#resendAt = now + this.#resendMs;
     for (const datagram of this.#firstFlight ?? []) {
-      this.#sendOn(datagram, this.local, this.remote);
+      this.#sendTo(datagram, this.remote);
     }
   }
 
@@ -461,7 +527,7 @@ export class Connection implements QuicConnection {
       native.close(false, INTERNAL_ERROR, NOTHING);
       const sent = native.send(this.#host.slab.room());
       if (sent !== null) {
-        this.#sendOn(this.#host.slab.take(sent[0]), sent[1].from, sent[1].to);
+        this.#sendTo(this.#host.slab.take(sent[0]), sent[1].to);
       }
     } catch {
       // It was broken to begin with.

@@ -1,6 +1,6 @@
 import { type Address, familyOf, formatAddress, sourcePrefix } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { ChattyError } from '../base/errors.ts';
+import { ChattyError, reasonOf } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
@@ -15,7 +15,7 @@ import {
   versionNegotiation,
 } from './datagram.ts';
 import { Census, DEFAULT_LIMITS, type QuicLimits } from './limits.ts';
-import { type HostPort, loadQuiche, type NativeConfig, type Quiche } from './native.ts';
+import { loadQuiche, type NativeConfig, type NativeConnection, type Quiche } from './native.ts';
 import { RetryTokens } from './retry-token.ts';
 import { Slab } from './slab.ts';
 import { addressOfClass, CARRIED_LOCAL } from './synthetic-address.ts';
@@ -98,6 +98,8 @@ export interface EndpointStats {
   };
   /** Outgoing datagrams that could not be sent. */
   sendFailures: number;
+  /** Datagrams not sent, for the time being, to an address a client has not proven. */
+  withheld: number;
   retriesSent: number;
   accepted: number;
   dialled: number;
@@ -137,6 +139,7 @@ export class QuicEndpoint {
     datagramsOut: 0,
     dropped: { junk: 0, unknown: 0, invalid: 0, refused: 0, limit: 0, path: 0 },
     sendFailures: 0,
+    withheld: 0,
     retriesSent: 0,
     accepted: 0,
     dialled: 0,
@@ -247,7 +250,7 @@ export class QuicEndpoint {
     const connection = id === undefined ? undefined : this.#byId.get(id);
     if (connection !== undefined) {
       if (connection.carrier !== carrier) this.#counters.dropped.path += 1;
-      else connection.receive(buffer, addressOfClass(pathClass), CARRIED_LOCAL);
+      else connection.receiveCarried(buffer, pathClass);
       return;
     }
     const first = kind === 'long' ? readFirstDatagram(buffer) : undefined;
@@ -278,7 +281,10 @@ export class QuicEndpoint {
       markDirty: (connection) => this.#markDirty(connection),
       addId: (id, connection) => this.#byId.set(id, connection),
       removeId: (id) => this.#byId.delete(id),
-      transmit: (datagram, from, to) => this.#transmit(datagram, from, to),
+      transmit: (datagram, local, remote) => this.#transmit(datagram, local, remote),
+      withheld: () => {
+        this.#counters.withheld += 1;
+      },
       opened: (connection) => this.#opened(connection),
       gone: (connection, opened) => this.#gone(connection, opened),
     };
@@ -309,27 +315,22 @@ export class QuicEndpoint {
   #receiveQuic(datagram: Buffer, kind: 'long' | 'short', remote: Address, socket: UdpSocket): void {
     const id = destinationId(datagram, kind);
     const connection = id === undefined ? undefined : this.#byId.get(id);
+    if (id === undefined) {
+      this.#counters.dropped.junk += 1;
+      return;
+    }
     if (connection === undefined) {
-      if (id === undefined) this.#counters.dropped.junk += 1;
-      else if (kind === 'short') this.#counters.dropped.unknown += 1;
+      if (kind === 'short') this.#counters.dropped.unknown += 1;
       else this.#receiveFirst(datagram, remote, socket);
       return;
     }
-    if (connection.carrier !== undefined) {
-      const pathClass = connection.carrier.classOf(remote);
-      if (pathClass === undefined) this.#counters.dropped.path += 1;
-      else connection.receive(datagram, addressOfClass(pathClass), CARRIED_LOCAL);
+    if (connection.carrier === undefined) {
+      if (!connection.receivePlain(datagram, remote, id)) this.#counters.dropped.path += 1;
       return;
     }
-    // A server does not move (RFC 9000 §9): whoever else answers a dialer is not heard.
-    if (
-      connection.role === 'dialer' &&
-      (connection.remote.port !== remote.port || connection.remote.host !== remote.host)
-    ) {
-      this.#counters.dropped.path += 1;
-      return;
-    }
-    connection.receive(datagram, remote, socket.address);
+    const pathClass = connection.carrier.classOf(remote);
+    if (pathClass === undefined) this.#counters.dropped.path += 1;
+    else connection.receiveCarried(datagram, pathClass);
   }
 
   #receiveFirst(datagram: Buffer, remote: Address, socket: UdpSocket): void {
@@ -424,14 +425,16 @@ export class QuicEndpoint {
     const id =
       original === undefined ? this.#options.random.bytes(OUR_ID_BYTES) : first.destinationId;
     const config = this.#configFor(this.#options.alpn, carrier);
-    let native;
+    let native: NativeConnection | undefined;
     try {
       native = this.#quiche.Connection.accept(id, original, local, remote, config);
       native.recv(datagram, { from: remote, to: local });
-    } catch {
+    } catch (error) {
       // Not kept for a moment: the object of a junk Initial holds 25 KiB.
       this.#census.leave(prefix, false);
       dropped.invalid += 1;
+      // A real client is told why, if only that no protocol is common; junk is not answered.
+      if (native !== undefined && reasonOf(error) === 'TlsFail') this.#sendLast(native, from);
       return;
     }
     const connection = new Connection(this.#host, {
@@ -451,6 +454,27 @@ export class QuicEndpoint {
     this.#connections.add(connection);
     this.#prefixes.set(connection, prefix);
     this.#markDirty(connection);
+  }
+
+  /** Sends the one datagram with which quiche ends a connection that never became one. */
+  #sendLast(
+    native: NativeConnection,
+    {
+      carrier,
+      pathClass,
+      local,
+      remote,
+    }: Pick<ConnectionOptions, 'remote' | 'local' | 'carrier' | 'pathClass'>,
+  ): void {
+    try {
+      const sent = native.send(this.#host.slab.room());
+      if (sent === null) return;
+      const datagram = this.#host.slab.take(sent[0]);
+      if (pathClass === undefined) this.#transmit(datagram, local, remote);
+      else carrier?.send(datagram, pathClass);
+    } catch {
+      // Then the client finds out by itself.
+    }
   }
 
   #sendRetry(first: FirstDatagram & { kind: 'initial' }, remote: Address, socket: UdpSocket): void {
@@ -516,9 +540,9 @@ export class QuicEndpoint {
   }
 
   #configFor(alpn: readonly string[], carrier: Carrier | undefined): NativeConfig {
-    const maxDatagramBytes =
-      carrier === undefined ? this.#maxDatagramBytes : CARRIED_DATAGRAM_BYTES;
-    const key = `${maxDatagramBytes} ${alpn.join(' ')}`;
+    const carried = carrier !== undefined;
+    const maxDatagramBytes = carried ? CARRIED_DATAGRAM_BYTES : this.#maxDatagramBytes;
+    const key = `${carried} ${alpn.join(' ')}`;
     let config = this.#configs.get(key);
     if (config === undefined) {
       config = tlsConfig(this.#quiche, {
@@ -527,6 +551,7 @@ export class QuicEndpoint {
         limits: this.#limits,
         idleTimeoutMs: this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS,
         maxDatagramBytes,
+        carried,
       });
       this.#configs.set(key, config);
     }
@@ -543,12 +568,10 @@ export class QuicEndpoint {
     );
   }
 
-  #transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void {
+  #transmit(datagram: Uint8Array, local: Address, remote: Address): void {
     let socket = this.#sockets[0];
-    if (socket?.address.port !== from.port || socket.address.host !== from.host) {
-      socket = this.#socketFor(to, from);
-    }
-    this.#countSend(socket?.send(datagram, to.host, to.port) ?? false);
+    if (socket?.address !== local) socket = this.#sockets.find(({ address }) => address === local);
+    this.#countSend(socket?.send(datagram, remote.host, remote.port) ?? false);
   }
 
   #countSend(sent: boolean): void {

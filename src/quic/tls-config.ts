@@ -3,10 +3,12 @@ import type { NativeConfig, Quiche } from './native.ts';
 import type { QuicLimits } from './limits.ts';
 
 /**
- * How many connection IDs each side may hold of the other (RFC 9000 §5.1.1): one in use, one for
- * each other class of path, and some for a NAT that rebinds while old ones are being retired.
+ * How many connection IDs of the peer a side of a carried connection remembers (RFC 9000 §5.1.1):
+ * one a class of path, and as many again in case some are being replaced.
  */
-const CONNECTION_ID_LIMIT = 8;
+const CARRIED_ID_LIMIT = 8;
+/** As few as can be for a plain connection, which has one path. */
+const PLAIN_ID_LIMIT = 2;
 
 export interface TlsOptions {
   readonly identity: Identity;
@@ -14,6 +16,7 @@ export interface TlsOptions {
   readonly limits: QuicLimits;
   readonly idleTimeoutMs: number;
   readonly maxDatagramBytes: number;
+  readonly carried: boolean;
 }
 
 /**
@@ -45,7 +48,7 @@ export function tlsConfig(quiche: Quiche, options: TlsOptions): NativeConfig {
   config.setInitialMaxStreamsUni(0);
   config.setMaxConnectionWindow(limits.receiveWindowBytes);
   config.setMaxStreamWindow(limits.receiveWindowBytes);
-  config.setActiveConnectionIdLimit(CONNECTION_ID_LIMIT);
+  config.setActiveConnectionIdLimit(options.carried ? CARRIED_ID_LIMIT : PLAIN_ID_LIMIT);
   config.setDisableActiveMigration(false);
   config.setCcAlgorithm(quiche.CongestionControlAlgorithm.CUBIC);
   config.enableHystart(true);

@@ -3,7 +3,15 @@ import type { Address } from '../../../src/base/address.ts';
 import type { PathClass } from '../../../src/base/path-class.ts';
 import { seededRandom } from '../../../src/base/random.ts';
 import type { Carrier, QuicConnection, QuicEndpoint } from '../../../src/quic/index.ts';
-import { ALPN, echoStreams, exchange, firstAddress, openEndpoint, readAll } from './harness.ts';
+import {
+  ALPN,
+  echoStreams,
+  exchange,
+  firstAddress,
+  openEndpoint,
+  readAll,
+  until,
+} from './harness.ts';
 
 type RealPath = 'memory' | 'socket';
 
@@ -167,20 +175,13 @@ describe('a carried connection', () => {
     expect(await exchange(dialer, 'still fine')).toBe('still fine');
   });
 
-  it.each([1, 3, 5, 8])(
-    'connects within a second with the first %i datagrams lost',
-    async (lost) => {
-      let now = 0;
-      const started = performance.now();
-      const { dialer, acceptor } = await connectFriends((near) => {
-        near.dropped = (_pathClass, count) => count <= lost;
-      });
-      now = performance.now() - started;
-      echoStreams(acceptor);
-      expect(await exchange(dialer, 'hello')).toBe('hello');
-      expect(now).toBeLessThan(10_000);
-    },
-  );
+  it.each([1, 3, 5, 8])('connects though the first %i datagrams are lost', async (lost) => {
+    const { dialer, acceptor } = await connectFriends((near) => {
+      near.dropped = (_pathClass, count) => count <= lost;
+    });
+    echoStreams(acceptor);
+    expect(await exchange(dialer, 'hello')).toBe('hello');
+  });
 
   it('outlives a class of path that swallows everything for a while', async () => {
     const { dialer, acceptor, near, far } = await connectFriends();
@@ -189,7 +190,9 @@ describe('a carried connection', () => {
     for (const carrier of [near, far]) carrier.dropped = (pathClass) => pathClass === 'lan';
     dialer.selectPath('lan');
     const held = exchange(dialer, 'held up');
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    // So many that the acceptor, too, has given the path up.
+    const probes = near.sent.lan;
+    await until(() => near.sent.lan >= probes + 4);
     dialer.selectPath('public');
     expect(await held).toBe('held up');
     for (const carrier of [near, far]) carrier.dropped = () => false;

@@ -132,3 +132,8 @@ export async function exchange(connection: QuicConnection, text: string): Promis
   stream.end(text);
   return (await readAll(stream)).toString();
 }
+
+/** Resolves when `condition` holds; the test's own time limit bounds it. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}

@@ -1,0 +1,30 @@
+import type { Address } from '../base/address.ts';
+
+/** What may be sent to an unproven address for each byte that came from it (RFC 9000 §8.1). */
+const AMPLIFICATION = 3;
+
+/**
+ * A client whose authentic datagrams come from another address than before, mostly because its NAT
+ * gave it a new one. It is answered there at once (RFC 9000 §9.3), but within the amplification
+ * limit until it has proven that it receives there: somebody on the way can repeat its datagrams
+ * from an address of his choice.
+ */
+export class AddressChange {
+  readonly address: Address;
+  #budgetBytes = 0;
+
+  constructor(address: Address) {
+    this.address = address;
+  }
+
+  received(bytes: number): void {
+    this.#budgetBytes += AMPLIFICATION * bytes;
+  }
+
+  /** Whether so many bytes may be sent there now; if so, they count. */
+  spend(bytes: number): boolean {
+    if (bytes > this.#budgetBytes) return false;
+    this.#budgetBytes -= bytes;
+    return true;
+  }
+}
