@@ -83,7 +83,7 @@ export function discloseCandidates(
 /** What a peer knows of itself when it is told of a friend. */
 export interface OwnSituation {
   /** The families it has a socket of. */
-  readonly families: readonly Family[];
+  readonly families: ReadonlySet<Family>;
   /** Whether a server sees it on loopback. */
   readonly onLoopback: boolean;
 }
@@ -97,7 +97,7 @@ export interface OwnSituation {
 export function admitFromServer(told: readonly Candidate[], own: OwnSituation): Candidate[] {
   const admitted = told.slice(0, 2 * MAX_CANDIDATES).filter((candidate) => {
     if (candidate.kind === 'prflx' || !isSafeTarget(candidate.address)) return false;
-    if (!own.families.includes(familyOf(candidate.address))) return false;
+    if (!own.families.has(familyOf(candidate.address))) return false;
     return own.onLoopback || !isLoopback(candidate);
   });
   return unique(admitted).slice(0, MAX_CANDIDATES);

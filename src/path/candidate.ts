@@ -30,7 +30,7 @@ const MAX_HOST_CANDIDATES = 12;
 const MAX_LOOPBACK_CANDIDATES = 2;
 
 /** The ports of the local sockets; a family without a socket has none. */
-export type LocalPorts = Readonly<Partial<Record<Family, number>>>;
+export type LocalPorts = { readonly [family in Family]?: number | undefined };
 
 /** What `os.networkInterfaces()` returns. */
 export type Interfaces = Readonly<Partial<Record<string, readonly NetworkInterfaceInfo[]>>>;

@@ -12,3 +12,8 @@ export { answerBinding, encodeServerProbe, readServerAnswer } from './stun-serve
 export type { ServerObservation } from './stun-server.ts';
 export { parseStun } from './stun.ts';
 export type { StunMessage } from './stun.ts';
+export type { Path } from './candidate-pair.ts';
+export type { Credentials } from './check-message.ts';
+export { PathAgent } from './path-agent.ts';
+export type { PathAgentOptions } from './path-agent.ts';
+export type { IgnoredMessages, PathEffect, PathInput, PathState } from './path-events.ts';

@@ -147,7 +147,7 @@ describe('what a server keeps of a peer’s candidates', () => {
 });
 
 describe('what a peer checks of a friend’s candidates', () => {
-  const own = { families: [4, 6], onLoopback: false } as const;
+  const own = { families: new Set<4 | 6>([4, 6]), onLoopback: false };
 
   it('takes a server’s word for public addresses, and only for that', () => {
     const told = [
@@ -169,7 +169,7 @@ describe('what a peer checks of a friend’s candidates', () => {
 
   it('checks no family without a socket, loopback only on loopback, and at most 16', () => {
     const told = ['host [fd00::1]:4000', 'host 127.0.0.1:4000'].map(candidate);
-    expect(texts(admitFromServer(told, { families: [4], onLoopback: true }))).toEqual([
+    expect(texts(admitFromServer(told, { families: new Set<4>([4]), onLoopback: true }))).toEqual([
       'host 127.0.0.1:4000',
     ]);
     const many = Array.from({ length: 300 }, (_, index) =>

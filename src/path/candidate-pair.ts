@@ -1,0 +1,254 @@
+import type { Address } from '../base/address.ts';
+import type { PathClass } from '../base/path-class.ts';
+import { type Candidate, type CandidateKind, checkOrderOf, pathClassOf } from './candidate.ts';
+import type { PairState } from './check-message.ts';
+
+/** A way to the friend that an authenticated answer has come back on. */
+export interface Path {
+  /** What carries it: the peer's own UDP socket of the family of `remote`. */
+  readonly via: 'udp';
+  readonly remote: Address;
+  readonly kind: CandidateKind;
+  readonly pathClass: PathClass;
+  /** Smoothed round-trip time. */
+  readonly rttMs: number;
+  /**
+   * When it was found that both sides have seen both directions. Undefined: the friend has not said
+   * so yet; it is reached, and listens to this path from the moment it has had an answer itself.
+   */
+  readonly checkedAt: number | undefined;
+  /** Our own address, as the friend sees it on this path. */
+  readonly observed: Address | undefined;
+}
+
+/** After the n-th check of a round, how long until the next if nothing answers. */
+const RETRANSMIT_MS = [33, 66, 133, 266, 533, 1066, 2000] as const;
+const LONGEST_RETRANSMIT_MS = 2000;
+/** A round's checks of one candidate, triggered ones included, and how long they are spread over. */
+const MAX_CHECKS_PER_ROUND = 9;
+export const ROUND_MS = 4000;
+/** Sent after the first answer, so that the friend sees both directions too. */
+const FOLLOW_UPS = 3;
+/** The worst routers forget a mapping after 20 s of silence; this gives each four chances. */
+const KEEP_ALIVE_MS = 5000;
+const KEEP_ALIVE_REPEAT_MS = 500;
+/** Trust in a path ends so long after the last answer. */
+const LOST_AFTER_MS = 6500;
+/** A path that owes an answer for so long, or three round trips, is used only if none is better. */
+const SUSPECT_AFTER_MS = 1000;
+/** A check from the friend triggers one of ours, but not so soon after another. */
+const TRIGGER_SPACING_MS = 20;
+/** An answer older than this makes a check from the friend an occasion to renew it. */
+const RENEW_AFTER_MS = KEEP_ALIVE_MS / 2;
+/** The weight of a new round-trip time. */
+const RTT_GAIN = 0.25;
+
+/**
+ * One candidate pair: our socket and one address of the friend's. Decides when it is checked next,
+ * and what is known of it:
+ *
+ *   waiting   nothing has been answered; checked by the retransmission schedule of a round
+ *   answered  answers come back; told to the friend by follow-ups until it says the same
+ *   checked   both sides have seen both directions; kept alive
+ *
+ * and back to waiting when answers stay away for 6.5 s.
+ */
+export class CandidatePair {
+  readonly remote: Address;
+  /** Where it stands among those that are due at the same time; see `checkOrderOf`. */
+  readonly order: number;
+  kind: CandidateKind;
+  /** Whether a server told of it. If not, it gets no more bytes than came from it until it answers. */
+  listed: boolean;
+  /** When the next check is due; undefined: not before something happens. */
+  dueAt: number | undefined;
+  /** Whether the friend's check made it due (RFC 8445 §7.3.1.4): such checks wait for no other. */
+  triggered = false;
+  /** When the friend was last heard from here. */
+  heardAt: number;
+  /** Bytes that may still be sent there although nothing is known of it. */
+  creditBytes = 0;
+  /** Checks sent in this round. */
+  checks = 0;
+
+  readonly #ownClass: PathClass;
+  #friendClass: PathClass | undefined;
+  #friendAnswered = false;
+  #roundEndsAt = 0;
+  #followUps = 0;
+  #lastSentAt = -Infinity;
+  #unansweredSince: number | undefined;
+  #answeredAt: number | undefined;
+  #checkedAt: number | undefined;
+  #keptAlive = true;
+  #rttMs = 0;
+  #observed: Address | undefined;
+  #path: Path | undefined;
+
+  constructor(remote: Candidate, listed: boolean, now: number) {
+    this.remote = remote.address;
+    this.kind = remote.kind;
+    this.listed = listed;
+    this.order = checkOrderOf(remote);
+    this.heardAt = now;
+    // What it is taken for stays as it is, since the friend has been told.
+    this.#ownClass = pathClassOf(remote);
+  }
+
+  get answered(): boolean {
+    return this.#answeredAt !== undefined;
+  }
+
+  get checked(): boolean {
+    return this.#checkedAt !== undefined;
+  }
+
+  get rttMs(): number {
+    return this.#rttMs;
+  }
+
+  /** The class both sides come to: a LAN only if both take it for one. */
+  get pathClass(): PathClass {
+    return this.#ownClass === 'lan' && (this.#friendClass ?? 'lan') === 'lan' ? 'lan' : 'public';
+  }
+
+  /** What the friend is told of it. */
+  get state(): PairState {
+    return { answered: this.answered, pathClass: this.#ownClass };
+  }
+
+  get path(): Path {
+    this.#path ??= {
+      via: 'udp',
+      remote: this.remote,
+      kind: this.kind,
+      pathClass: this.pathClass,
+      rttMs: this.#rttMs,
+      checkedAt: this.#checkedAt,
+      observed: this.#observed,
+    };
+    return this.#path;
+  }
+
+  /** Whether a check may go there now, and how long it may be. */
+  allowance(smallBytes: number): 'full' | 'small' | 'none' {
+    if (this.answered || (this.listed && this.checks < MAX_CHECKS_PER_ROUND)) return 'full';
+    return this.creditBytes >= smallBytes ? 'small' : 'none';
+  }
+
+  /** A server has told of it as well. */
+  promote(kind: CandidateKind): void {
+    this.listed = true;
+    this.kind = kind;
+    this.#path = undefined;
+  }
+
+  /** Something has changed: until the next answer, it is used only if no other path is better. */
+  doubt(): void {
+    this.#unansweredSince = -Infinity;
+  }
+
+  startRound(now: number): void {
+    this.#roundEndsAt = now + ROUND_MS;
+    this.checks = 0;
+    if (this.answered || this.listed) this.dueAt = now;
+  }
+
+  /** The friend has checked from here. */
+  heardCheck(state: PairState, now: number): void {
+    this.#heard(state, now);
+    if (this.#answeredAt === undefined) {
+      const at = Math.max(now, this.#lastSentAt + TRIGGER_SPACING_MS);
+      this.dueAt = Math.min(this.dueAt ?? at, at);
+      this.triggered = true;
+    } else if (
+      this.#keptAlive &&
+      now - this.#answeredAt >= RENEW_AFTER_MS &&
+      now - this.#lastSentAt >= KEEP_ALIVE_REPEAT_MS
+    ) {
+      // Whoever's timer fires first renews the path for both: twice the chances for the same packets.
+      this.dueAt = now;
+    }
+  }
+
+  /** The friend has answered a check of ours from here. */
+  heardAnswer(state: PairState, observed: Address | undefined, rttMs: number, now: number): void {
+    if (this.#answeredAt === undefined) {
+      this.#rttMs = rttMs;
+      this.#followUps = 0;
+      this.dueAt = now;
+    } else {
+      this.#rttMs += (rttMs - this.#rttMs) * RTT_GAIN;
+    }
+    this.#answeredAt = now;
+    this.#unansweredSince = undefined;
+    this.#observed = observed;
+    this.#heard(state, now);
+    if (this.#isSettled()) this.dueAt = this.#keptAlive ? now + KEEP_ALIVE_MS : undefined;
+  }
+
+  #heard(state: PairState, now: number): void {
+    this.heardAt = now;
+    this.#friendClass = state.pathClass;
+    // Packets overtake each other: what the friend has once said stays said until the path is lost.
+    this.#friendAnswered ||= state.answered;
+    if (this.answered && this.#friendAnswered) this.#checkedAt ??= now;
+    this.#path = undefined;
+  }
+
+  sent(bytes: number, now: number): void {
+    this.checks++;
+    this.triggered = false;
+    this.creditBytes = Math.max(0, this.creditBytes - bytes);
+    this.#lastSentAt = now;
+    this.#unansweredSince ??= now;
+    this.dueAt = this.#nextDueAt(now);
+  }
+
+  #nextDueAt(now: number): number | undefined {
+    if (!this.answered) {
+      if (!this.listed || this.checks >= MAX_CHECKS_PER_ROUND) return undefined;
+      const at = now + (RETRANSMIT_MS[this.checks - 1] ?? LONGEST_RETRANSMIT_MS);
+      return at < this.#roundEndsAt ? at : undefined;
+    }
+    this.#followUps++;
+    if (this.#isSettled()) return this.#keptAlive ? now + KEEP_ALIVE_REPEAT_MS : undefined;
+    return now + (RETRANSMIT_MS[this.#followUps - 1] ?? LONGEST_RETRANSMIT_MS);
+  }
+
+  #isSettled(): boolean {
+    return this.checked && this.#followUps >= FOLLOW_UPS;
+  }
+
+  /** Whether it is among those worth keeping. One that is not, ends when trust in it does. */
+  keepAlive(kept: boolean, now: number): void {
+    if (kept === this.#keptAlive) return;
+    this.#keptAlive = kept;
+    if (!this.#isSettled() || this.#answeredAt === undefined) return;
+    this.dueAt = kept ? Math.max(now, this.#answeredAt + KEEP_ALIVE_MS) : undefined;
+  }
+
+  /** From when on it is suspect; undefined: no answer is owed. */
+  get suspectAt(): number | undefined {
+    if (!this.answered || this.#unansweredSince === undefined) return undefined;
+    return this.#unansweredSince + Math.max(SUSPECT_AFTER_MS, 3 * this.#rttMs);
+  }
+
+  /** When trust in it ends; undefined: there is none. */
+  get lostAt(): number | undefined {
+    return this.#answeredAt === undefined ? undefined : this.#answeredAt + LOST_AFTER_MS;
+  }
+
+  /** Trust in it has ended: back to waiting. */
+  lose(): void {
+    this.dueAt = undefined;
+    this.creditBytes = 0;
+    this.#answeredAt = undefined;
+    this.#checkedAt = undefined;
+    this.#unansweredSince = undefined;
+    this.#friendAnswered = false;
+    this.#followUps = 0;
+    this.#keptAlive = true;
+    this.#path = undefined;
+  }
+}

@@ -1,0 +1,96 @@
+import { type Address, familyOf } from '../base/address.ts';
+import { type Candidate, isLoopback, MAX_CANDIDATES, unique } from './candidate.ts';
+import { admitFromServer, isSafeTarget, type OwnSituation } from './candidate-rules.ts';
+import { CandidatePair } from './candidate-pair.ts';
+
+/** How many addresses that only the friend's packets told of are kept. */
+const MAX_LEARNED = 16;
+
+/** All pairs with one friend, by remote address (RFC 8445 §6.1.2): at most 16 told, 16 learned. */
+export class Checklist implements Iterable<CandidatePair> {
+  readonly #own: OwnSituation;
+  readonly #pairs = new Map<string, CandidatePair>();
+
+  constructor(own: OwnSituation) {
+    this.#own = own;
+  }
+
+  [Symbol.iterator](): Iterator<CandidatePair> {
+    return this.#pairs.values();
+  }
+
+  get(remote: Address): CandidatePair | undefined {
+    return this.#pairs.get(keyOf(remote));
+  }
+
+  /**
+   * Takes in what servers tell of the friend. The newest count; earlier ones stay as long as there
+   * is room, for another server may have told of them.
+   * @returns the pairs that are new.
+   */
+  tell(candidates: readonly Candidate[], now: number): CandidatePair[] {
+    const earlier = this.#all()
+      .filter(({ listed }) => listed)
+      .map(({ kind, remote }): Candidate => ({ kind, address: remote }));
+    const admitted = admitFromServer(candidates, this.#own);
+    const listed = unique([...admitted, ...earlier]).slice(0, MAX_CANDIDATES);
+    const kept = new Set(listed.map(({ address }) => keyOf(address)));
+    for (const [key, pair] of this.#pairs) {
+      if (!pair.listed || kept.has(key)) continue;
+      pair.listed = false;
+      if (!pair.answered) this.#pairs.delete(key);
+    }
+    const added: CandidatePair[] = [];
+    for (const candidate of listed) {
+      const pair = this.get(candidate.address);
+      if (pair === undefined) {
+        const created = new CandidatePair(candidate, true, now);
+        this.#pairs.set(keyOf(candidate.address), created);
+        added.push(created);
+      } else if (!pair.listed) {
+        pair.promote(candidate.kind);
+        if (!pair.answered) added.push(pair);
+      }
+    }
+    this.#makeRoom(MAX_LEARNED);
+    return added;
+  }
+
+  /**
+   * The pair of an address that the friend was heard from (RFC 8445 §7.3.1.3), made if need be.
+   * @returns undefined for an address that is nobody's to be reached at.
+   */
+  learn(remote: Address, now: number): CandidatePair | undefined {
+    const known = this.get(remote);
+    if (known !== undefined) return known;
+    const candidate: Candidate = { kind: 'prflx', address: remote };
+    if (!isSafeTarget(remote) || !this.#own.families.has(familyOf(remote))) return undefined;
+    if (isLoopback(candidate) && !this.#own.onLoopback) return undefined;
+    if (!this.#makeRoom(MAX_LEARNED - 1)) return undefined;
+    const pair = new CandidatePair(candidate, false, now);
+    this.#pairs.set(keyOf(remote), pair);
+    return pair;
+  }
+
+  clear(): void {
+    this.#pairs.clear();
+  }
+
+  /** Gives up learned pairs, the one not heard from for longest first, but none that is answered. */
+  #makeRoom(limit: number): boolean {
+    const learned = this.#all().filter(({ listed }) => !listed);
+    const idle = learned.filter(({ answered }) => !answered);
+    idle.sort((a, b) => a.heardAt - b.heardAt);
+    const excess = Math.max(0, learned.length - limit);
+    for (const pair of idle.slice(0, excess)) this.#pairs.delete(keyOf(pair.remote));
+    return idle.length >= excess;
+  }
+
+  #all(): CandidatePair[] {
+    return [...this.#pairs.values()];
+  }
+}
+
+function keyOf({ host, port }: Address): string {
+  return `${host} ${port}`;
+}

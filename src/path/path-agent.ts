@@ -1,0 +1,326 @@
+import type { Address } from '../base/address.ts';
+import type { PathClass } from '../base/path-class.ts';
+import type { Random } from '../base/random.ts';
+import type { Candidate } from './candidate.ts';
+import { type CandidatePair, type Path, ROUND_MS } from './candidate-pair.ts';
+import type { OwnSituation } from './candidate-rules.ts';
+import { CheckCodec, type Credentials, pairStateOf } from './check-message.ts';
+import { Checklist } from './checklist.ts';
+import type { IgnoredMessages, PathEffect, PathInput, PathState } from './path-events.ts';
+import { PathSelection } from './path-selection.ts';
+import { SendBudget } from './send-budget.ts';
+import { mappedAddressOf, type StunMessage, usernameOf, verifyIntegrity } from './stun.ts';
+import { SeenChecks, Transactions } from './transactions.ts';
+
+export interface PathAgentOptions extends OwnSituation {
+  readonly local: Credentials;
+  readonly remote: Credentials;
+  /** As the server told them: the agent applies the rules itself. */
+  readonly remoteCandidates: readonly Candidate[];
+  /** For transaction ids. */
+  readonly random: Random;
+}
+
+const ROUNDS = 3;
+/** Unless the network changed, rounds start over no more often than this. */
+const PUNCH_INTERVAL_MS = 5000;
+/** An answer after so long says nothing of the path now (`LOST_AFTER_MS`). */
+const TRANSACTION_LIFETIME_MS = 6500;
+/** Nine checks a round to each of 32 pairs. */
+const MAX_TRANSACTIONS = 288;
+/** More than a friend sends in three rounds. */
+const MAX_SEEN_CHECKS = 512;
+
+/**
+ * All paths to one session of one friend: checks every candidate of it, answers its checks, keeps
+ * alive what works and says which path is best. Pure: it is told what arrives and what time it is,
+ * and says what to send. See NAT traversal in RFC 8445; check-message.ts has the differences.
+ */
+export class PathAgent {
+  /** Counts since the start. */
+  readonly ignored: IgnoredMessages = {
+    foreign: 0,
+    unauthenticated: 0,
+    reflected: 0,
+    replayed: 0,
+    stale: 0,
+    refused: 0,
+  };
+
+  readonly #local: Credentials;
+  #remote: Credentials;
+  #codec: CheckCodec;
+  readonly #checklist: Checklist;
+  readonly #transactions: Transactions;
+  readonly #seen = new SeenChecks(MAX_SEEN_CHECKS);
+  readonly #budget: SendBudget;
+  readonly #selection = new PathSelection();
+  /** The round that runs. */
+  #round: { readonly number: number; endsAt: number } | undefined;
+  #punchStartedAt = -Infinity;
+  /** When rounds start over. */
+  #punchAt: number | undefined;
+  #closed = false;
+  #now: number;
+  #effects: PathEffect[] = [];
+
+  /** Nothing is sent before the first step, which `nextDeadline` names. */
+  constructor(options: PathAgentOptions, now: number) {
+    this.#local = options.local;
+    this.#remote = options.remote;
+    this.#codec = new CheckCodec(options.local, options.remote);
+    this.#checklist = new Checklist(options);
+    this.#transactions = new Transactions(options.random, MAX_TRANSACTIONS);
+    this.#budget = new SendBudget(now);
+    this.#now = now;
+    this.#checklist.tell(options.remoteCandidates, now);
+    this.#punchAt = now;
+  }
+
+  get state(): PathState {
+    if (this.#closed) return 'closed';
+    if (this.#selection.path !== undefined) return 'connected';
+    return this.#round === undefined && this.#punchAt === undefined ? 'failed' : 'checking';
+  }
+
+  /** The best path, of a class or of all: what to send on. */
+  selected(pathClass?: PathClass): Path | undefined {
+    return this.#selection.best(pathClass)?.path;
+  }
+
+  /** The class of the path that packets from `remote` come on; undefined: it is no path. */
+  classOf(remote: Address): PathClass | undefined {
+    const pair = this.#checklist.get(remote);
+    return pair?.answered === true ? pair.pathClass : undefined;
+  }
+
+  /** Every path that answers. */
+  get paths(): readonly Path[] {
+    return [...this.#checklist].filter(({ answered }) => answered).map(({ path }) => path);
+  }
+
+  step(input: PathInput, now: number): PathEffect[] {
+    if (this.#closed) return [];
+    this.#now = Math.max(this.#now, now);
+    this.#effects = [];
+    switch (input.type) {
+      case 'stun':
+        if (input.message.kind === 'request') this.#onCheck(input.message, input.remote);
+        else if (input.message.kind === 'success') this.#onAnswer(input.message, input.remote);
+        else this.ignored.foreign++;
+        break;
+      case 'remote-candidates':
+        this.#onCandidates(input.candidates, input.credentials);
+        break;
+      case 'network-changed':
+        for (const pair of this.#checklist) pair.doubt();
+        this.#punchAt = this.#now;
+        break;
+      case 'close':
+        this.#closed = true;
+        this.#checklist.clear();
+        this.#transactions.clear();
+        this.#selection.update([], this.#now);
+        return [];
+      case 'tick':
+        break;
+    }
+    this.#advance();
+    return this.#effects;
+  }
+
+  /** When `step` wants to be called with a tick at the latest; undefined: not before an input. */
+  nextDeadline(): number | undefined {
+    if (this.#closed) return undefined;
+    const deadlines = [this.#round?.endsAt, this.#punchAt];
+    for (const pair of this.#checklist) {
+      deadlines.push(pair.lostAt);
+      if (pair.suspectAt !== undefined && pair.suspectAt > this.#now)
+        deadlines.push(pair.suspectAt);
+      if (pair.dueAt !== undefined) deadlines.push(this.#sendableAt(pair, pair.dueAt));
+    }
+    const set = deadlines.filter((deadline) => deadline !== undefined);
+    return set.length === 0 ? undefined : Math.min(...set);
+  }
+
+  #onCheck(message: StunMessage, remote: Address): void {
+    const username = usernameOf(message);
+    if (username !== this.#codec.incomingUsername) {
+      if (username === this.#codec.outgoingUsername) this.ignored.reflected++;
+      else this.ignored.foreign++;
+      return;
+    }
+    if (!verifyIntegrity(message, this.#local.password)) {
+      this.ignored.unauthenticated++;
+      return;
+    }
+    if (!this.#seen.add(message.transactionId)) {
+      this.ignored.replayed++;
+      return;
+    }
+    const pair = this.#checklist.learn(remote, this.#now);
+    if (pair === undefined) {
+      this.ignored.refused++;
+      return;
+    }
+    const wasChecked = pair.checked;
+    pair.heardCheck(pairStateOf(message), this.#now);
+    if (!pair.answered) pair.creditBytes += message.raw.length;
+    const answer = this.#codec.encodeAnswer(message.transactionId, remote, pair.state);
+    if (answer.length <= message.raw.length) {
+      pair.creditBytes = Math.max(0, pair.creditBytes - answer.length);
+      this.#effects.push({ type: 'send', datagram: answer, remote: pair.remote });
+    }
+    this.#tellOfPair(pair, true, wasChecked);
+  }
+
+  #onAnswer(message: StunMessage, remote: Address): void {
+    const transaction = this.#transactions.find(message.transactionId);
+    if (transaction === undefined) {
+      this.ignored.stale++;
+      return;
+    }
+    if (!verifyIntegrity(message, this.#remote.password)) {
+      this.ignored.unauthenticated++;
+      return;
+    }
+    this.#transactions.close(transaction);
+    const rttMs = this.#now - transaction.sentAt;
+    if (rttMs >= TRANSACTION_LIFETIME_MS) {
+      this.ignored.stale++;
+      return;
+    }
+    const { remote: asked } = transaction;
+    const pair = this.#checklist.learn(remote, this.#now);
+    if (pair === undefined) {
+      this.ignored.refused++;
+      return;
+    }
+    const { answered, checked } = pair;
+    if (remote.port === asked.port && remote.host === asked.host) {
+      pair.heardAnswer(pairStateOf(message), mappedAddressOf(message), rttMs, this.#now);
+    } else {
+      // The friend's router, or its choice of interface, answers from elsewhere (RFC 8445 §7.2.5.2.1
+      // would drop this). It can be heard from there, so that is worth a check of its own.
+      if (!answered) pair.creditBytes += message.raw.length;
+      pair.heardCheck({ ...pairStateOf(message), answered: false }, this.#now);
+    }
+    this.#tellOfPair(pair, answered, checked);
+  }
+
+  #tellOfPair(pair: CandidatePair, wasAnswered: boolean, wasChecked: boolean): void {
+    const { path } = pair;
+    if (pair.answered && !wasAnswered) this.#effects.push({ type: 'answered', path });
+    if (pair.checked && !wasChecked) this.#effects.push({ type: 'checked', path });
+  }
+
+  #onCandidates(candidates: readonly Candidate[], credentials: Credentials): void {
+    const { ufrag, password } = credentials;
+    if (ufrag !== this.#remote.ufrag || password !== this.#remote.password) {
+      // The friend has started anew (RFC 8445 §9): what went before is about nobody.
+      this.#remote = { ufrag, password };
+      this.#codec = new CheckCodec(this.#local, this.#remote);
+      this.#transactions.clear();
+      for (const pair of this.#checklist) {
+        if (pair.answered) this.#effects.push({ type: 'lost', path: pair.path });
+      }
+      this.#checklist.clear();
+      this.#punchAt = this.#now;
+    }
+    const added = this.#checklist.tell(candidates, this.#now);
+    for (const pair of added) pair.startRound(this.#now);
+    if (this.#round !== undefined && added.length > 0) this.#round.endsAt = this.#now + ROUND_MS;
+    if (this.state === 'failed') this.#schedulePunch();
+  }
+
+  #schedulePunch(): void {
+    this.#punchAt ??= Math.max(this.#now, this.#punchStartedAt + PUNCH_INTERVAL_MS);
+  }
+
+  /** Everything that time, or what was just learned, makes due. */
+  #advance(): void {
+    this.#endLostPaths();
+    this.#select();
+    this.#runRounds();
+    this.#sendDueChecks();
+  }
+
+  #endLostPaths(): void {
+    for (const pair of this.#checklist) {
+      if (pair.lostAt === undefined || pair.lostAt > this.#now) continue;
+      this.#effects.push({ type: 'lost', path: pair.path });
+      pair.lose();
+    }
+  }
+
+  #select(): void {
+    const { path: previous } = this.#selection;
+    this.#selection.update([...this.#checklist], this.#now);
+    const { path } = this.#selection;
+    if (path !== undefined) {
+      if (path.remote === previous?.remote && path.pathClass === previous.pathClass) return;
+      this.#effects.push({ type: 'selected', path, previous });
+    } else if (previous !== undefined) {
+      this.#effects.push({ type: 'all-lost' });
+      this.#schedulePunch();
+    }
+  }
+
+  #runRounds(): void {
+    if (this.#punchAt !== undefined && this.#punchAt <= this.#now) {
+      this.#punchAt = undefined;
+      this.#punchStartedAt = this.#now;
+      this.#startRound(1);
+    } else if (this.#round !== undefined && this.#round.endsAt <= this.#now) {
+      const { number } = this.#round;
+      this.#round = undefined;
+      if (this.#selection.path !== undefined) return;
+      this.#effects.push({ type: 'round-failed', round: number });
+      if (number < ROUNDS) this.#startRound(number + 1);
+      else this.#effects.push({ type: 'failed' });
+    }
+  }
+
+  #startRound(number: number): void {
+    this.#round = { number, endsAt: this.#now + ROUND_MS };
+    for (const pair of this.#checklist) pair.startRound(this.#now);
+  }
+
+  #sendDueChecks(): void {
+    const due = [...this.#checklist].filter(
+      ({ dueAt }) => dueAt !== undefined && dueAt <= this.#now,
+    );
+    // Triggered ones and those on living paths first, then whoever had fewest checks.
+    due.sort(
+      (a, b) =>
+        Number(this.#isPaced(a)) - Number(this.#isPaced(b)) ||
+        a.checks - b.checks ||
+        a.order - b.order,
+    );
+    for (const pair of due) this.#check(pair);
+  }
+
+  #check(pair: CandidatePair): void {
+    const allowance = pair.allowance(this.#codec.smallBytes);
+    if (allowance === 'none') {
+      pair.dueAt = undefined;
+      return;
+    }
+    if (this.#sendableAt(pair, this.#now) > this.#now) return;
+    if (allowance === 'full' && !pair.answered) this.#budget.spend(this.#now, !pair.triggered);
+    const { id } = this.#transactions.open(pair.remote, this.#now);
+    const datagram = this.#codec.encodeCheck(id, pair.state, allowance === 'small');
+    pair.sent(datagram.length, this.#now);
+    this.#effects.push({ type: 'send', datagram, remote: pair.remote });
+  }
+
+  /** Whether a check there has to wait for its turn. */
+  #isPaced(pair: CandidatePair): boolean {
+    return !pair.answered && !pair.triggered;
+  }
+
+  #sendableAt(pair: CandidatePair, dueAt: number): number {
+    if (pair.answered || pair.allowance(this.#codec.smallBytes) !== 'full') return dueAt;
+    return Math.max(dueAt, this.#budget.availableAt(this.#isPaced(pair)));
+  }
+}
