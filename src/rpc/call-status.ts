@@ -6,6 +6,9 @@ import { ChattyError, type ErrorCode, ERRORS, reasonOf } from '../base/errors.ts
 const CODE_KEY = 'chatty-code';
 const HINT_KEY = 'chatty-hint-bin';
 
+/** What system calls say when nothing came back, or this computer has no way to send. */
+const NETWORK_SILENCE = /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN/;
+
 /** Texts from the other side are cut to this many characters. */
 const MAX_TEXT = 500;
 
@@ -50,7 +53,7 @@ export function callFailure(error: unknown): string {
 export function isSilence(error: unknown): boolean {
   return (
     isServiceError(error) &&
-    (error.code === status.DEADLINE_EXCEEDED || /ETIMEDOUT|EHOSTUNREACH/.test(error.details))
+    (error.code === status.DEADLINE_EXCEEDED || NETWORK_SILENCE.test(error.details))
   );
 }
 

@@ -18,19 +18,21 @@ type ClientConstructor<Client> = new (
  * A client for the cluster plane of the program at `address`: mutual TLS, the cluster's CA as the
  * only root, and the certificate must be one of `role`. Connects when first used and again by itself;
  * whoever makes it closes it.
+ * @param options what differs from `channelOptions`.
  */
 export function clientFor<Client>(
   constructor: ClientConstructor<Client>,
   address: Address,
   tls: ClusterTls,
   role: Role,
+  options: ChannelOptions = {},
 ): Client {
   const channel = credentials.createSsl(
     Buffer.from(tls.caPem),
     Buffer.from(tls.identity.keyPem),
     Buffer.from(tls.identity.certPem),
   );
-  return new constructor(formatAddress(address), channel, channelOptions(role));
+  return new constructor(formatAddress(address), channel, { ...channelOptions(role), ...options });
 }
 
 /** How every channel of ours behaves towards a program of `role`. */

@@ -28,7 +28,10 @@ export class HealthClient {
   readonly #stub: InstanceType<typeof HealthStub>;
 
   constructor(address: Address, tls: ClusterTls) {
-    this.#stub = clientFor(HealthStub, address, tls, 'rendezvous');
+    this.#stub = clientFor(HealthStub, address, tls, 'rendezvous', {
+      // Checks are their own keep-alive. A ping that fails would make a refusal of what is silence.
+      'grpc.keepalive_time_ms': -1,
+    });
   }
 
   /** @throws the gRPC ServiceError where there is no answer. */

@@ -1,0 +1,115 @@
+import { type Address, formatAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Random } from '../base/random.ts';
+import { GrpcServer } from '../rpc/grpc-server.ts';
+import type { ClusterTls } from '../rpc/tls-files.ts';
+import { Registry } from './registry.ts';
+import { RegistryRunner } from './registry-runner.ts';
+import { ServerConnections } from './server-connections.ts';
+import { addPeerService, addRegistrationService, type ServiceContext } from './services.ts';
+import { DEFAULT_SETTINGS, type LoadBalancerSettings } from './settings.ts';
+
+export interface LoadBalancerOptions {
+  /** Where peers ask. */
+  readonly listen: readonly Address[];
+  /** Where servers register. */
+  readonly clusterListen: readonly Address[];
+  /**
+   * Its peer addresses as told to others; hosts may be names, port 0 stands for the port listened on.
+   * Default: the addresses it listens on, but for unspecified ones like 0.0.0.0.
+   */
+  readonly advertise?: readonly Address[] | undefined;
+  readonly tls: ClusterTls;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly settings?: Partial<LoadBalancerSettings> | undefined;
+}
+
+/** A peer's question is some bytes; a registration some hundred, certificate and addresses. */
+const MAX_QUESTION_BYTES = 4_096;
+const MAX_REGISTRATION_BYTES = 65_536;
+/** How long calls that run when it is stopped have to end. */
+const STOP_MS = 1_000;
+
+/**
+ * A load balancer: tells peers where rendezvous servers are, takes servers' registrations, and checks
+ * that they live. Its state is in memory only, and whole again within one heartbeat of the servers.
+ */
+export class LoadBalancer {
+  /** Where peers reach it, with the ports it really got. */
+  readonly peerAddresses: readonly Address[];
+  /** Where servers reach it. */
+  readonly clusterAddresses: readonly Address[];
+  readonly #runner: RegistryRunner;
+  readonly #servers: readonly GrpcServer[];
+  readonly #clock: Clock;
+
+  private constructor(
+    runner: RegistryRunner,
+    peers: GrpcServer,
+    cluster: GrpcServer,
+    clock: Clock,
+  ) {
+    this.#runner = runner;
+    this.#servers = [peers, cluster];
+    this.#clock = clock;
+    this.peerAddresses = peers.addresses;
+    this.clusterAddresses = cluster.addresses;
+  }
+
+  /**
+   * Resolves once it listens on both planes.
+   * @throws ChattyError CHATTY_PORT_IN_USE or CHATTY_CONFIG.
+   */
+  static async start(options: LoadBalancerOptions): Promise<LoadBalancer> {
+    const { tls, clock, random, logger } = options;
+    const settings = { ...DEFAULT_SETTINGS, ...options.settings };
+    const connections = new ServerConnections(tls, clock);
+    const runner = new RegistryRunner(new Registry(settings, random), connections, clock, logger);
+    let advertised: readonly string[] = [];
+    const context: ServiceContext = {
+      runner,
+      advertised: () => advertised,
+      leaseMs: settings.leaseMs,
+      logger,
+    };
+    const peers = await GrpcServer.listen({
+      listen: options.listen,
+      tls,
+      callers: 'anyone',
+      maxRequestBytes: MAX_QUESTION_BYTES,
+      addServices: (server) => addPeerService(server, context),
+    });
+    advertised = advertisedAddresses(options.advertise ?? [], peers.addresses);
+    try {
+      const cluster = await GrpcServer.listen({
+        listen: options.clusterListen,
+        tls,
+        callers: ['rendezvous'],
+        maxRequestBytes: MAX_REGISTRATION_BYTES,
+        addServices: (server) => addRegistrationService(server, context),
+      });
+      return new LoadBalancer(runner, peers, cluster, clock);
+    } catch (error) {
+      await peers.stop(0, clock);
+      throw error;
+    }
+  }
+
+  /** Closes every connection and port. Idempotent. */
+  async stop(): Promise<void> {
+    this.#runner.stop();
+    await Promise.all(this.#servers.map((server) => server.stop(STOP_MS, this.#clock)));
+  }
+}
+
+function advertisedAddresses(wanted: readonly Address[], bound: readonly Address[]): string[] {
+  const port = bound[0]?.port ?? 0;
+  if (wanted.length > 0) {
+    return wanted.map((each) => formatAddress(each.port === 0 ? { ...each, port } : each));
+  }
+  const unspecified = ['0.0.0.0', '::'];
+  return bound.filter(({ host }) => !unspecified.includes(host)).map(formatAddress);
+}

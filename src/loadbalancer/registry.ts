@@ -1,0 +1,383 @@
+import { type Address, sameAddress } from '../base/address.ts';
+import type { Random } from '../base/random.ts';
+import type { CheckOutcome, RegistryEffect, RegistryInput } from './events.ts';
+import { KnownBalancers } from './known-balancers.ts';
+import type { Member } from './member.ts';
+import { Notices } from './notices.ts';
+import { SelfDoubt } from './self-doubt.ts';
+import type { LoadBalancerSettings } from './settings.ts';
+import { Suspicion } from './suspicion.ts';
+import { Tombstones } from './tombstones.ts';
+
+/** So many servers are handed out at a time. */
+const HANDED_OUT = 3;
+/** So many further servers are named for STUN. */
+const FURTHER = 5;
+/** So many checks of one unlisted server run at a time; further registrations share the last. */
+const CHECKS_PER_MEMBER = 2;
+/** Ticks this late mean that the balancer itself stood still. */
+const STALL_MS = 1_000;
+
+interface Entry {
+  member: Member;
+  leaseUntil: number;
+  listed: boolean;
+  suspicion: Suspicion | undefined;
+}
+
+interface Check {
+  readonly number: number;
+  readonly id: string;
+  readonly incarnation: bigint;
+  readonly purpose: 'round' | 'registration' | 'recheck';
+  /** The round it belongs to. */
+  readonly round: number;
+  /** Registrations that wait for the outcome. */
+  readonly calls: number[];
+  /** Whether the others are told even if the server was listed before: it has changed. */
+  readonly changed: boolean;
+}
+
+/** What a peer is told. */
+export interface HandOut {
+  readonly servers: readonly Member[];
+  readonly stunAddresses: readonly Address[];
+  /** Load balancers' peer addresses; this one's own may be among them. */
+  readonly balancers: readonly string[];
+}
+
+/**
+ * Who is registered, who is alive, whose turn it is, and who is told: everything the load balancer
+ * decides, without sockets or timers. Inputs go into `step`; what it returns is to be done; and a
+ * `tick` is due at `nextDeadline`.
+ *
+ * A server is *registered* from its first registration until its lease ends, it says goodbye or it is
+ * removed; *listed*, which means handed out, from the first check that finds it serving.
+ */
+export class Registry {
+  readonly #settings: LoadBalancerSettings;
+  readonly #random: Random;
+  readonly #entries = new Map<string, Entry>();
+  readonly #checks = new Map<number, Check>();
+  /** Outstanding probes, by number: whom each is about. */
+  readonly #probes = new Map<number, Suspicion>();
+  readonly #gone = new Tombstones();
+  readonly #notices: Notices;
+  readonly #balancers: KnownBalancers;
+  readonly #doubt: SelfDoubt;
+  #nextRoundAt: number | undefined;
+  #round = 0;
+  #lastNumber = 0;
+  #turn = 0;
+
+  constructor(settings: LoadBalancerSettings, random: Random) {
+    this.#settings = settings;
+    this.#random = random;
+    this.#notices = new Notices(random, settings.notifyDeadlineMs);
+    this.#balancers = new KnownBalancers();
+    this.#doubt = new SelfDoubt(settings.distrustMs);
+  }
+
+  step(input: RegistryInput, now: number): RegistryEffect[] {
+    switch (input.kind) {
+      case 'register':
+        this.#balancers.learn(input.balancers, now);
+        return this.#register(input.call, input.member, now);
+      case 'deregister':
+        return this.#deregister(input.id, input.incarnation, now);
+      case 'checked':
+        return this.#checked(input.check, input.outcome, input.detail ?? input.outcome, now);
+      case 'probed':
+        return this.#probed(input.probe, input.found, now);
+      case 'notified':
+        return this.#notices.result(input.notice, input.delivered, this.#healthy());
+      case 'tick':
+        return this.#tick(now);
+    }
+  }
+
+  /** When the next `tick` is due; undefined while nobody is registered. */
+  nextDeadline(): number | undefined {
+    let next = this.#nextRoundAt;
+    const sooner = (at: number | undefined): void => {
+      if (at !== undefined && (next === undefined || at < next)) next = at;
+    };
+    sooner(this.#doubt.deadline);
+    if (!this.#doubt.doubting) for (const entry of this.#entries.values()) sooner(entry.leaseUntil);
+    return next;
+  }
+
+  /** The next peer's servers, the first in turn first; undefined where none is listed. */
+  handOut(now: number): HandOut | undefined {
+    const listed = this.#listed();
+    if (listed.length === 0) return undefined;
+    const first = this.#turn % listed.length;
+    this.#turn = first + 1;
+    const rotated = [...listed.slice(first), ...listed.slice(0, first)];
+    const further = rotated.slice(HANDED_OUT, HANDED_OUT + FURTHER);
+    return {
+      servers: rotated.slice(0, HANDED_OUT),
+      stunAddresses: further.flatMap((member) => member.peerAddresses),
+      balancers: this.#balancers.list(now),
+    };
+  }
+
+  #register(call: number, member: Member, now: number): RegistryEffect[] {
+    if (this.#gone.forbids(member, now)) return [{ kind: 'refuse', call, why: 'outdated' }];
+    const known = this.#entries.get(member.id);
+    if (known !== undefined && member.incarnation < known.member.incarnation) {
+      return [{ kind: 'refuse', call, why: 'outdated' }];
+    }
+    const holders = this.#holdersOf(member);
+    // Whoever answers at an address now is the one that began later: what the other registered there
+    // belongs to a program that is gone.
+    if (holders.some((holder) => holder.member.incarnation >= member.incarnation)) {
+      return [{ kind: 'refuse', call, why: 'address-taken' }];
+    }
+    const effects = holders.flatMap((holder) =>
+      this.#remove(holder, 'removed', 'another server has its address now', now),
+    );
+    if (known === undefined && this.#entries.size >= this.#settings.maxMembers) {
+      return [...effects, { kind: 'refuse', call, why: 'full' }];
+    }
+
+    const changed = known !== undefined && member.incarnation > known.member.incarnation;
+    if (changed) effects.push({ kind: 'forget', id: member.id });
+    const leaseUntil = now + this.#settings.leaseMs;
+    const entry: Entry =
+      known === undefined || changed
+        ? { member, leaseUntil, listed: known?.listed ?? false, suspicion: undefined }
+        : Object.assign(known, { leaseUntil });
+    this.#entries.set(member.id, entry);
+    this.#nextRoundAt ??= now + this.#settings.checkIntervalMs;
+
+    if (entry.listed && !changed) return [...effects, this.#answer(call, entry, '')];
+    return [...effects, ...this.#checkRegistration(entry, call, changed)];
+  }
+
+  /** The registrations of other servers at an address of `member`. */
+  #holdersOf(member: Member): Entry[] {
+    return [...this.#entries.values()].filter(
+      (entry) =>
+        entry.member.id !== member.id &&
+        entry.member.clusterAddresses.some((held) =>
+          member.clusterAddresses.some((claimed) => sameAddress(held, claimed)),
+        ),
+    );
+  }
+
+  #checkRegistration(entry: Entry, call: number, changed: boolean): RegistryEffect[] {
+    const { id, incarnation } = entry.member;
+    const running = [...this.#checks.values()].filter(
+      (check) =>
+        check.purpose === 'registration' && check.id === id && check.incarnation === incarnation,
+    );
+    const last = running.at(-1);
+    if (last !== undefined && running.length >= CHECKS_PER_MEMBER) {
+      last.calls.push(call);
+      return [];
+    }
+    return [this.#check(entry, 'registration', { calls: [call], changed })];
+  }
+
+  #deregister(id: string, incarnation: bigint, now: number): RegistryEffect[] {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined && entry.member.incarnation > incarnation) return [];
+    this.#gone.add({ id, incarnation }, 'left', now);
+    return entry === undefined ? [] : this.#remove(entry, 'left', 'it said goodbye', now);
+  }
+
+  #checked(number: number, outcome: CheckOutcome, detail: string, now: number): RegistryEffect[] {
+    const check = this.#checks.get(number);
+    if (check === undefined) return [];
+    this.#checks.delete(number);
+    const entry = this.#entries.get(check.id);
+    const current = entry?.member.incarnation === check.incarnation;
+    const effects = outcome === 'silent' ? [] : this.#heard(now);
+    if (entry !== undefined && current) {
+      effects.push(
+        ...(outcome === 'serving'
+          ? this.#serves(entry, check.changed)
+          : this.#missed(entry, check, outcome, detail, now)),
+      );
+    }
+    const reason =
+      outcome === 'not-serving' ? 'it does not serve yet' : `its health check failed: ${detail}`;
+    for (const call of check.calls) effects.push(this.#answer(call, entry, reason));
+    return effects;
+  }
+
+  #serves(entry: Entry, changed: boolean): RegistryEffect[] {
+    const { member } = entry;
+    const arrives = !entry.listed;
+    entry.listed = true;
+    entry.suspicion = undefined;
+    if (!arrives && !changed) return [];
+    const told = this.#notices.tell({ member, state: 'alive' }, this.#healthy());
+    const reason = arrives ? 'it serves' : 'it has changed';
+    return [{ kind: 'report', event: 'listed', member, reason }, ...told];
+  }
+
+  #missed(
+    entry: Entry,
+    check: Check,
+    outcome: CheckOutcome,
+    detail: string,
+    now: number,
+  ): RegistryEffect[] {
+    // Until a server has served once it is starting, and nobody misses it.
+    if (!entry.listed) return [];
+    if (check.purpose === 'recheck') {
+      entry.suspicion?.recheckFailed(detail);
+      return this.#decide(entry, now);
+    }
+    const ofThisRound = check.purpose === 'round' && check.round === this.#round;
+    if (outcome === 'silent' && ofThisRound && this.#doubt.silence(now)) {
+      for (const each of this.#entries.values()) each.suspicion = undefined;
+      const reason = 'every server went silent in one round';
+      return [{ kind: 'report', event: 'self-distrust', reason }];
+    }
+    if (this.#doubt.doubting || entry.suspicion !== undefined) return [];
+    const newProberUntil = now + this.#settings.recheckDeadlineMs;
+    const suspicion = new Suspicion(entry.member, detail, newProberUntil);
+    entry.suspicion = suspicion;
+    const recheck = this.#check(entry, 'recheck', {});
+    return [recheck, ...this.#probe(entry, suspicion, now)];
+  }
+
+  /** Has another server look at a suspect; where none can, the recheck alone counts. */
+  #probe(entry: Entry, suspicion: Suspicion, now: number): RegistryEffect[] {
+    const choice = suspicion.proberChoice(this.#healthy(), now);
+    const via = choice[choice.length === 0 ? 0 : this.#random.below(choice.length)];
+    if (via === undefined) {
+      suspicion.probeFailed();
+      return this.#decide(entry, now);
+    }
+    suspicion.probedBy(via);
+    const probe = this.#number();
+    this.#probes.set(probe, suspicion);
+    const deadlineMs = this.#settings.recheckDeadlineMs;
+    return [{ kind: 'probe', probe, via, target: suspicion.member, deadlineMs }];
+  }
+
+  #probed(
+    number: number,
+    found: 'healthy' | 'unhealthy' | 'no-answer',
+    now: number,
+  ): RegistryEffect[] {
+    const suspicion = this.#probes.get(number);
+    this.#probes.delete(number);
+    if (suspicion === undefined) return [];
+    const entry = this.#entries.get(suspicion.member.id);
+    if (entry?.suspicion !== suspicion) return [];
+    if (found === 'no-answer') return this.#probe(entry, suspicion, now);
+    if (found === 'healthy') {
+      entry.suspicion = undefined;
+      return [];
+    }
+    suspicion.probeFailed();
+    return this.#decide(entry, now);
+  }
+
+  #decide(entry: Entry, now: number): RegistryEffect[] {
+    const { suspicion } = entry;
+    if (suspicion?.confirmed !== true) return [];
+    return this.#remove(entry, 'removed', suspicion.reason, now);
+  }
+
+  #remove(entry: Entry, state: 'removed' | 'left', reason: string, now: number): RegistryEffect[] {
+    const { member } = entry;
+    this.#entries.delete(member.id);
+    this.#gone.add(member, state, now);
+    const effects: RegistryEffect[] = [{ kind: 'forget', id: member.id }];
+    if (entry.listed) {
+      effects.push({ kind: 'report', event: state, member, reason });
+      effects.push(...this.#notices.tell({ member, state }, this.#healthy()));
+    }
+    return effects;
+  }
+
+  #heard(now: number): RegistryEffect[] {
+    if (!this.#doubt.heard()) return [];
+    this.#grantLeases(now);
+    return [{ kind: 'report', event: 'self-trust', reason: 'a server was heard again' }];
+  }
+
+  #tick(now: number): RegistryEffect[] {
+    const due = this.nextDeadline();
+    if (due !== undefined && now - due > STALL_MS) this.#grantLeases(now);
+    const effects: RegistryEffect[] = [];
+    if (this.#doubt.expire(now)) {
+      this.#grantLeases(now);
+      effects.push({ kind: 'report', event: 'self-trust', reason: 'it has doubted long enough' });
+    }
+    if (!this.#doubt.doubting) {
+      for (const entry of [...this.#entries.values()]) {
+        if (entry.leaseUntil > now) continue;
+        effects.push(...this.#remove(entry, 'removed', 'its lease ended', now));
+      }
+    }
+    if (this.#nextRoundAt !== undefined && this.#nextRoundAt <= now) {
+      effects.push(...this.#beginRound(now));
+    }
+    return effects;
+  }
+
+  #beginRound(now: number): RegistryEffect[] {
+    const registered = this.#entries.size > 0;
+    this.#nextRoundAt = registered ? now + this.#settings.checkIntervalMs : undefined;
+    const listed = [...this.#entries.values()].filter((entry) => entry.listed);
+    this.#round += 1;
+    this.#doubt.beginRound(listed.length);
+    return listed.map((entry) => this.#check(entry, 'round', {}));
+  }
+
+  /** While the balancer could not hear, or stood still, nobody could renew. */
+  #grantLeases(now: number): void {
+    for (const entry of this.#entries.values()) {
+      entry.leaseUntil = Math.max(entry.leaseUntil, now + this.#settings.leaseMs);
+    }
+  }
+
+  #check(
+    entry: Entry,
+    purpose: Check['purpose'],
+    options: { calls?: number[]; changed?: boolean },
+  ): RegistryEffect {
+    const { id, incarnation } = entry.member;
+    const check: Check = {
+      number: this.#number(),
+      id,
+      incarnation,
+      purpose,
+      round: purpose === 'round' ? this.#round : 0,
+      calls: options.calls ?? [],
+      changed: options.changed ?? false,
+    };
+    this.#checks.set(check.number, check);
+    const { checkDeadlineMs, recheckDeadlineMs } = this.#settings;
+    const deadlineMs = purpose === 'recheck' ? recheckDeadlineMs : checkDeadlineMs;
+    return { kind: 'check', check: check.number, member: entry.member, deadlineMs };
+  }
+
+  #answer(call: number, entry: Entry | undefined, reason: string): RegistryEffect {
+    const listed = entry?.listed ?? false;
+    return { kind: 'answer', call, listed, members: this.#listed(), reason: listed ? '' : reason };
+  }
+
+  #listed(): Member[] {
+    return [...this.#entries.values()].filter((entry) => entry.listed).map((entry) => entry.member);
+  }
+
+  /** Those listed that nothing is held against. */
+  #healthy(): Member[] {
+    return [...this.#entries.values()]
+      .filter((entry) => entry.listed && entry.suspicion === undefined)
+      .map((entry) => entry.member);
+  }
+
+  #number(): number {
+    this.#lastNumber += 1;
+    return this.#lastNumber;
+  }
+}
