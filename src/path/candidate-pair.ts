@@ -34,8 +34,6 @@ const KEEP_ALIVE_MS = 5000;
 const KEEP_ALIVE_REPEAT_MS = 500;
 /** Trust in a path ends so long after the last answer. */
 const LOST_AFTER_MS = 6500;
-/** A path that owes an answer for so long, or three round trips, is used only if none is better. */
-const SUSPECT_AFTER_MS = 1000;
 /** A check from the friend triggers one of ours, but not so soon after another. */
 const TRIGGER_SPACING_MS = 20;
 /** An answer older than this makes a check from the friend an occasion to renew it. */
@@ -77,7 +75,7 @@ export class CandidatePair {
   #roundEndsAt = 0;
   #followUps = 0;
   #lastSentAt = -Infinity;
-  #unansweredSince: number | undefined;
+  #doubted = false;
   #answeredAt: number | undefined;
   #checkedAt: number | undefined;
   #keptAlive = true;
@@ -143,9 +141,13 @@ export class CandidatePair {
     this.#path = undefined;
   }
 
-  /** Something has changed: until the next answer, it is used only if no other path is better. */
+  /** Something has changed: until the next answer, any path that has answered since is better. */
   doubt(): void {
-    this.#unansweredSince = -Infinity;
+    this.#doubted = true;
+  }
+
+  get doubted(): boolean {
+    return this.#doubted;
   }
 
   startRound(now: number): void {
@@ -181,7 +183,7 @@ export class CandidatePair {
       this.#rttMs += (rttMs - this.#rttMs) * RTT_GAIN;
     }
     this.#answeredAt = now;
-    this.#unansweredSince = undefined;
+    this.#doubted = false;
     this.#observed = observed;
     this.#heard(state, now);
     if (this.#isSettled()) this.dueAt = this.#keptAlive ? now + KEEP_ALIVE_MS : undefined;
@@ -201,7 +203,6 @@ export class CandidatePair {
     this.triggered = false;
     this.creditBytes = Math.max(0, this.creditBytes - bytes);
     this.#lastSentAt = now;
-    this.#unansweredSince ??= now;
     this.dueAt = this.#nextDueAt(now);
   }
 
@@ -228,27 +229,22 @@ export class CandidatePair {
     this.dueAt = kept ? Math.max(now, this.#answeredAt + KEEP_ALIVE_MS) : undefined;
   }
 
-  /** From when on it is suspect; undefined: no answer is owed. */
-  get suspectAt(): number | undefined {
-    if (!this.answered || this.#unansweredSince === undefined) return undefined;
-    return this.#unansweredSince + Math.max(SUSPECT_AFTER_MS, 3 * this.#rttMs);
-  }
-
   /** When trust in it ends; undefined: there is none. */
   get lostAt(): number | undefined {
     return this.#answeredAt === undefined ? undefined : this.#answeredAt + LOST_AFTER_MS;
   }
 
-  /** Trust in it has ended: back to waiting. */
-  lose(): void {
+  /** Trust in it has ended: back to waiting, with a round of checks in case too many got lost. */
+  lose(now: number): void {
     this.dueAt = undefined;
     this.creditBytes = 0;
     this.#answeredAt = undefined;
     this.#checkedAt = undefined;
-    this.#unansweredSince = undefined;
+    this.#doubted = false;
     this.#friendAnswered = false;
     this.#followUps = 0;
     this.#keptAlive = true;
     this.#path = undefined;
+    this.startRound(now);
   }
 }

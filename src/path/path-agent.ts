@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import { type Address, sameAddress } from '../base/address.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
 import type { Candidate } from './candidate.ts';
@@ -135,8 +135,6 @@ export class PathAgent {
     const deadlines = [this.#round?.endsAt, this.#punchAt];
     for (const pair of this.#checklist) {
       deadlines.push(pair.lostAt);
-      if (pair.suspectAt !== undefined && pair.suspectAt > this.#now)
-        deadlines.push(pair.suspectAt);
       if (pair.dueAt !== undefined) deadlines.push(this.#sendableAt(pair, pair.dueAt));
     }
     const set = deadlines.filter((deadline) => deadline !== undefined);
@@ -154,7 +152,11 @@ export class PathAgent {
       this.ignored.unauthenticated++;
       return;
     }
-    if (!this.#seen.add(message.transactionId)) {
+    // A copy that comes from elsewhere is somebody else's, unless this is where the friend is: then
+    // the copy was faster.
+    const sighting = this.#seen.add(message.transactionId, remote);
+    const isKnown = this.#checklist.get(remote) !== undefined;
+    if (sighting === 'again' || (sighting === 'elsewhere' && !isKnown)) {
       this.ignored.replayed++;
       return;
     }
@@ -184,7 +186,6 @@ export class PathAgent {
       this.ignored.unauthenticated++;
       return;
     }
-    this.#transactions.close(transaction);
     const rttMs = this.#now - transaction.sentAt;
     if (rttMs >= TRANSACTION_LIFETIME_MS) {
       this.ignored.stale++;
@@ -197,7 +198,8 @@ export class PathAgent {
       return;
     }
     const { answered, checked } = pair;
-    if (remote.port === asked.port && remote.host === asked.host) {
+    if (sameAddress(remote, asked)) {
+      this.#transactions.close(transaction);
       pair.heardAnswer(pairStateOf(message), mappedAddressOf(message), rttMs, this.#now);
     } else {
       // The friend's router, or its choice of interface, answers from elsewhere (RFC 8445 §7.2.5.2.1
@@ -249,7 +251,7 @@ export class PathAgent {
     for (const pair of this.#checklist) {
       if (pair.lostAt === undefined || pair.lostAt > this.#now) continue;
       this.#effects.push({ type: 'lost', path: pair.path });
-      pair.lose();
+      pair.lose(this.#now);
     }
   }
 

@@ -13,7 +13,7 @@ const MIN_KEPT_PATHS = 4;
 
 /**
  * Which path to send on: one that both sides have checked before one that the friend has not
- * confirmed yet, one that answers before one that owes an answer, LAN before public, then the faster
+ * confirmed yet, one that has answered before one in doubt, LAN before public, then the faster
  * one. What is in use stays unless another is better by more than what measures vary.
  */
 export class PathSelection {
@@ -32,15 +32,15 @@ export class PathSelection {
     const answered = pairs.filter((pair) => pair.answered);
     for (const pathClass of ['lan', 'public'] as const) {
       const ofClass = answered.filter((pair) => pair.pathClass === pathClass);
-      const best = bestPair(ofClass, this.#bestOf.get(pathClass), now);
+      const best = bestPair(ofClass, this.#bestOf.get(pathClass));
       if (best === undefined) this.#bestOf.delete(pathClass);
       else this.#bestOf.set(pathClass, best);
     }
     const finalists = [...this.#bestOf.values()];
-    this.#best = bestPair(finalists, this.#best, now);
+    this.#best = bestPair(finalists, this.#best);
     this.path = this.#best?.path;
 
-    answered.sort((a, b) => gradeOf(a, now) - gradeOf(b, now) || costOf(a) - costOf(b));
+    answered.sort((a, b) => gradeOf(a) - gradeOf(b) || costOf(a) - costOf(b));
     const kept = new Set([...finalists, ...answered.slice(0, MIN_KEPT_PATHS)]);
     for (const pair of answered) pair.keepAlive(kept.has(pair), now);
   }
@@ -49,30 +49,23 @@ export class PathSelection {
 function bestPair(
   pairs: readonly CandidatePair[],
   current: CandidatePair | undefined,
-  now: number,
 ): CandidatePair | undefined {
   const inUse = current !== undefined && pairs.includes(current) ? current : undefined;
   let best = inUse;
   for (const pair of pairs) {
-    if (best === undefined || isBetter(pair, best, best === inUse, now)) best = pair;
+    if (best === undefined || isBetter(pair, best, best === inUse)) best = pair;
   }
   return best;
 }
 
-function isBetter(
-  pair: CandidatePair,
-  best: CandidatePair,
-  bestIsInUse: boolean,
-  now: number,
-): boolean {
-  const grade = gradeOf(pair, now) - gradeOf(best, now);
+function isBetter(pair: CandidatePair, best: CandidatePair, bestIsInUse: boolean): boolean {
+  const grade = gradeOf(pair) - gradeOf(best);
   if (grade !== 0) return grade < 0;
   return costOf(pair) < costOf(best) - (bestIsInUse ? SWITCH_GAIN_MS : 0);
 }
 
-function gradeOf(pair: CandidatePair, now: number): number {
-  const isSuspect = pair.suspectAt !== undefined && pair.suspectAt <= now;
-  return (pair.checked ? 0 : 8) + (isSuspect ? 4 : 0) + CLASS_ORDER[pair.pathClass];
+function gradeOf(pair: CandidatePair): number {
+  return (pair.checked ? 0 : 8) + (pair.doubted ? 4 : 0) + CLASS_ORDER[pair.pathClass];
 }
 
 function costOf(pair: CandidatePair): number {

@@ -9,6 +9,8 @@ export interface Transaction {
 }
 
 const ID_BYTES = 12;
+/** Whoever copies a check to more ports than this is not remembered for each. */
+const MAX_SOURCES = 4;
 
 /**
  * Checks on their way. Every packet is a transaction of its own, so that an answer tells which
@@ -45,22 +47,28 @@ export class Transactions {
   }
 }
 
-/** Which of the friend's latest checks have been seen, so that a copy of one does nothing. */
+/** Which of the friend's latest checks have been seen, and from where: a copy must do nothing. */
 export class SeenChecks {
   readonly #capacity: number;
-  readonly #ids = new Map<string, true>();
+  readonly #sources = new Map<string, Set<string>>();
 
   constructor(capacity: number) {
     this.#capacity = capacity;
   }
 
-  /** @returns whether it is the first of its id. */
-  add(id: Uint8Array): boolean {
+  /** @returns whether the check is new, was seen from this address, or only from elsewhere. */
+  add(id: Uint8Array, source: Address): 'first' | 'again' | 'elsewhere' {
     const key = keyOf(id);
-    if (this.#ids.has(key)) return false;
-    this.#ids.set(key, true);
-    trim(this.#ids, this.#capacity);
-    return true;
+    const address = `${source.host} ${source.port}`;
+    const sources = this.#sources.get(key);
+    if (sources?.has(address) === true) return 'again';
+    if (sources === undefined) {
+      this.#sources.set(key, new Set([address]));
+      trim(this.#sources, this.#capacity);
+      return 'first';
+    }
+    if (sources.size < MAX_SOURCES) sources.add(address);
+    return 'elsewhere';
   }
 }
 
