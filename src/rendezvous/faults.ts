@@ -28,6 +28,7 @@ export const REFUSALS: Readonly<Record<Refusal | Exclude<Dismissal, 'superseded'
 };
 
 export const FAULTS = {
+  starting: fault('CHATTY_NO_SERVER', 'this server is still starting: use another one', 500),
   draining: fault('CHATTY_NO_SERVER', 'this server is stopping: use another one', 1_000),
   lateHello: fault('CHATTY_PROTOCOL', 'no hello came within the time allowed', 1_000),
   notAFrame: fault('CHATTY_PROTOCOL', 'what came is no frame of this protocol'),

@@ -60,7 +60,7 @@ export class PeerDesk {
   readonly #byRegistration = new Map<number, Conversation>();
   /** In the order of their deadlines. */
   readonly #silent = new Set<Conversation>();
-  #draining = false;
+  #phase: 'starting' | 'serving' | 'draining' = 'starting';
 
   constructor(options: DeskOptions) {
     this.#options = options;
@@ -161,9 +161,14 @@ export class PeerDesk {
     return effects.flatMap((effect) => this.#translate(effect));
   }
 
+  /** From now on peers are registered. */
+  serve(): void {
+    if (this.#phase === 'starting') this.#phase = 'serving';
+  }
+
   /** From now on nobody is registered, and those who are here are told to move. */
   drain(deadlineMs: number): readonly DeskEffect[] {
-    this.#draining = true;
+    this.#phase = 'draining';
     return [...this.#byRegistration.values()].map(({ connection }) => ({
       type: 'send',
       connection,
@@ -177,7 +182,7 @@ export class PeerDesk {
     at: Moment,
   ): readonly DeskEffect[] {
     const { introducer, serverId, maxRegistrations } = this.#options;
-    if (this.#draining) return this.#refuse(conversation, FAULTS.draining, at);
+    if (this.#phase !== 'serving') return this.#refuse(conversation, FAULTS[this.#phase], at);
     if (this.registered >= maxRegistrations) {
       return this.#refuse(conversation, REFUSALS.full, at);
     }

@@ -1,108 +1,184 @@
 import type { Address } from '../base/address.ts';
 import { createSelfSigned } from '../base/certificate.ts';
 import type { Clock, Timer } from '../base/clock.ts';
+import type { Identity } from '../base/identity.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import { RENDEZVOUS_NAME } from '../base/role-names.ts';
 import type { QuicLimits } from '../quic/index.ts';
 import { ServerToPeer } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import type { ClusterTls } from '../rpc/tls-files.ts';
-import { Introducer, type Moment } from './introducer.ts';
+import { advertised, resolveAll } from './addresses.ts';
+import { Cluster } from './cluster.ts';
+import { Introducer, type IntroducerEffect, type Moment } from './introducer.ts';
 import { type DeskEffect, PeerDesk } from './peer-desk.ts';
 import { PeerPort } from './peer-port.ts';
+import type { ReplicationEffect } from './replication.ts';
 import { ReplicatedTable } from './replicated-table.ts';
 
 export interface RendezvousSettings {
   /** Peers registered here at once (default 50,000). */
   readonly maxRegistrations: number;
+  /** How long peers have to move elsewhere before a draining server stops (default 10,000). */
+  readonly drainMs: number;
   readonly quic: Partial<QuicLimits>;
 }
 
 export interface RendezvousServerOptions {
-  /** Where peers are served (UDP). */
+  /** Where peers are served (UDP); port 0: any. */
   readonly listen: readonly Address[];
-  /** Where load balancers and other servers are served (TCP). */
+  /** Where load balancers and other servers are served (TCP); port 0: any. */
   readonly clusterListen: readonly Address[];
   /** What peers are told; default: where they are served. */
-  readonly advertise?: readonly Address[];
-  /** What load balancers and servers are told; default: where they are served. */
-  readonly clusterAdvertise?: readonly Address[];
+  readonly advertise?: readonly Address[] | undefined;
+  /**
+   * What load balancers and servers are told; default: the listening addresses, of which an
+   * unspecified one stands for the address the registration comes from.
+   */
+  readonly clusterAdvertise?: readonly Address[] | undefined;
   /** Cluster addresses of load balancers: `HOST:PORT` or `dns:///name:port`. */
   readonly loadBalancers: readonly string[];
   readonly tls: ClusterTls;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  readonly settings?: Partial<RendezvousSettings>;
+  readonly settings?: Partial<RendezvousSettings> | undefined;
 }
 
-const DEFAULT_SETTINGS: RendezvousSettings = { maxRegistrations: 50_000, quic: {} };
+const DEFAULT_SETTINGS: RendezvousSettings = {
+  maxRegistrations: 50_000,
+  drainMs: 10_000,
+  quic: {},
+};
 
-/** How long peers have to move elsewhere before a stopping server closes their connections. */
-const DRAIN_MS = 10_000;
-
-/** A rendezvous server. */
+/**
+ * A rendezvous server: registers peers over QUIC, shares what it knows with the other servers, and
+ * tells two peers of each other once each has named the other. Its state is in memory only.
+ */
 export class RendezvousServer {
+  /** Made at start; 32 hexadecimal digits. */
   readonly id: string;
+  /** Resolves once it serves and, where there are load balancers, one of them lists it. */
   readonly ready: Promise<void>;
   readonly #options: RendezvousServerOptions;
-  readonly #desk: PeerDesk;
+  readonly #settings: RendezvousSettings;
+  readonly #table = new ReplicatedTable();
   readonly #introducer: Introducer;
+  readonly #desk: PeerDesk;
   #port: PeerPort | undefined;
+  #cluster: Cluster | undefined;
   #deskTimer: Timer | undefined;
   #deskTimerAt = Infinity;
+  #becomeReady: () => void = () => undefined;
+  #emptied: (() => void) | undefined;
+  #stopped: Promise<void> | undefined;
 
   private constructor(id: string, options: RendezvousServerOptions) {
     this.id = id;
     this.#options = options;
-    const settings = { ...DEFAULT_SETTINGS, ...options.settings };
-    this.#introducer = new Introducer(id, new ReplicatedTable());
+    this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
+    this.#introducer = new Introducer(id, this.#table);
     this.#desk = new PeerDesk({
       serverId: id,
       introducer: this.#introducer,
       checkCookie: (cookie, now) => this.#port?.checkCookie(cookie, now),
-      maxRegistrations: settings.maxRegistrations,
+      maxRegistrations: this.#settings.maxRegistrations,
     });
-    this.ready = Promise.resolve();
+    this.ready = new Promise((resolve) => {
+      this.#becomeReady = resolve;
+    });
   }
 
-  /** @throws ChattyError CHATTY_PORT_IN_USE, CHATTY_CONFIG, CHATTY_PLATFORM. */
+  /**
+   * Resolves once both planes are listened on; peers are served from when `ready` resolves.
+   * @throws ChattyError CHATTY_PORT_IN_USE, CHATTY_CONFIG, CHATTY_PLATFORM.
+   */
   static async start(options: RendezvousServerOptions): Promise<RendezvousServer> {
     const id = Buffer.from(options.random.bytes(16)).toString('hex');
     const server = new RendezvousServer(id, options);
-    await server.#open();
+    try {
+      await server.#open();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
     return server;
   }
 
+  /** Where peers are served, with the ports really bound. */
   get peerAddresses(): readonly Address[] {
     return this.#port?.addresses ?? [];
   }
 
   get clusterAddresses(): readonly Address[] {
-    return [];
+    return this.#cluster?.addresses ?? [];
   }
 
+  /** How many peers are registered here, and how many records all servers have together. */
+  get counts(): { readonly registered: number; readonly records: number } {
+    return { registered: this.#introducer.registered, records: this.#table.size };
+  }
+
+  /**
+   * Leaves without anybody noticing: off every load balancer's list, tells waiting peers to move,
+   * and stops when they have, or after `drainMs`.
+   */
   async drain(): Promise<void> {
-    this.#run(this.#desk.drain(DRAIN_MS));
+    const { drainMs } = this.#settings;
+    const { clock } = this.#options;
+    const hurry = new AbortController();
+    const emptied = new Promise<void>((resolve) => {
+      this.#emptied = resolve;
+    });
+    const leaving = this.#cluster?.leave();
+    this.#run(this.#desk.drain(drainMs));
+    this.#noticeEmpty();
+    const timeout = clock.sleep(drainMs, hurry.signal).catch(() => undefined);
+    await Promise.race([emptied, timeout]);
+    hurry.abort();
+    await leaving;
     await this.stop();
   }
 
-  async stop(): Promise<void> {
+  /** Closes everything at once. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     this.#deskTimer?.cancel();
     await this.#port?.close();
+    await this.#cluster?.stop();
   }
 
   async #open(): Promise<void> {
-    const { listen, clock, random } = this.#options;
-    const settings = { ...DEFAULT_SETTINGS, ...this.#options.settings };
-    const identity = await createSelfSigned(RENDEZVOUS_NAME);
+    const { clock } = this.#options;
+    const [identity, listen, peerNames, clusterNames] = await Promise.all([
+      createSelfSigned(RENDEZVOUS_NAME),
+      resolveAll(this.#options.listen),
+      resolveAll(this.#options.advertise ?? []),
+      resolveAll(this.#options.clusterAdvertise ?? []),
+    ]);
+    const port = await this.#openPort(listen, identity);
+    this.#port = port;
+    const cluster = await this.#openCluster();
+    this.#cluster = cluster;
+    cluster.join({
+      id: this.id,
+      incarnation: Math.max(1, Math.round(clock.wallClock())),
+      peerAddresses: advertised(peerNames, port.addresses),
+      clusterAddresses: advertised(clusterNames, cluster.addresses),
+      certificate: identity.certDer,
+    });
+  }
+
+  #openPort(listen: readonly Address[], identity: Identity): Promise<PeerPort> {
+    const { clock, random } = this.#options;
     const desk = this.#desk;
-    this.#port = await PeerPort.open({
-      listen,
-      identity,
-      clock,
-      random,
-      limits: settings.quic,
+    return PeerPort.open({
+      ...{ listen, identity, clock, random },
+      limits: this.#settings.quic,
       handlers: {
         opened: (connection, sighting) => {
           desk.opened(connection, sighting, this.#moment());
@@ -112,9 +188,53 @@ export class RendezvousServer {
         garbled: (connection) => this.#run(desk.garbled(connection, this.#moment())),
         sighted: (connection, source) =>
           this.#run(desk.sighted(connection, source, this.#moment())),
-        closed: (connection) => this.#run(desk.closed(connection, this.#moment())),
+        closed: (connection) => {
+          this.#run(desk.closed(connection, this.#moment()));
+          this.#noticeEmpty();
+        },
       },
     });
+  }
+
+  #openCluster(): Promise<Cluster> {
+    const { clusterListen, loadBalancers, tls, clock, random, logger } = this.#options;
+    return Cluster.listen({
+      ...{ selfId: this.id, listen: clusterListen, loadBalancers, tls, clock, random, logger },
+      table: {
+        snapshot: () => this.#introducer.snapshot(),
+        seq: () => this.#introducer.seq,
+        ownDigest: () => this.#table.digestOf(this.id),
+        digestOf: (owner) => this.#table.digestOf(owner),
+      },
+      handlers: {
+        replicated: (owner, effects) => {
+          for (const effect of effects) this.#introduced(this.#replicated(owner, effect));
+        },
+        purge: (owner) => this.#introduced(this.#introducer.purge(owner, this.#moment())),
+        serve: () => {
+          logger.info('serving', { server: this.id });
+          this.#desk.serve();
+        },
+        listed: () => this.#becomeReady(),
+      },
+    });
+  }
+
+  #replicated(owner: string, effect: ReplicationEffect): readonly IntroducerEffect[] {
+    switch (effect.type) {
+      case 'upsert':
+        return this.#introducer.upsertRemote(effect.record, this.#moment());
+      case 'remove':
+        return this.#introducer.removeRemote(owner, effect.key, this.#moment());
+      case 'retain':
+        return this.#introducer.retainRemote(owner, effect.records, this.#moment());
+      default:
+        return [];
+    }
+  }
+
+  #introduced(effects: readonly IntroducerEffect[]): void {
+    if (effects.length > 0) this.#run(this.#desk.introduced(effects));
   }
 
   #run(effects: readonly DeskEffect[]): void {
@@ -124,12 +244,18 @@ export class RendezvousServer {
           this.#port?.send(effect.connection, ServerToPeer.encode(effect.frame).finish());
           break;
         case 'close':
+          this.#options.logger.debug('closing a peer’s connection', { reason: effect.reason });
           this.#port?.finish(effect.connection, effect.reason);
           break;
         case 'update':
+          this.#cluster?.changed(effect.update);
           break;
       }
     }
+  }
+
+  #noticeEmpty(): void {
+    if (this.#introducer.registered === 0) this.#emptied?.();
   }
 
   #moment(): Moment {

@@ -1,0 +1,206 @@
+import type { ClientDuplexStream, Server, ServerDuplexStream } from '@grpc/grpc-js';
+import type { Address } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { clientFor } from '../rpc/cluster-channel.ts';
+import {
+  type ReplicateRequest,
+  type ReplicateResponse,
+  ReplicationServiceClient,
+  ReplicationServiceService,
+} from '../rpc/generated/chatty/v1/replication.ts';
+import { callerRole } from '../rpc/role.ts';
+import type { ClusterTls } from '../rpc/tls-files.ts';
+import type { Member } from './member.ts';
+import type { RecordUpdate } from './record.ts';
+import {
+  type ReplicationEffect,
+  ReplicationSession,
+  type ReplicationSource,
+} from './replication.ts';
+
+export interface ReplicationHandlers {
+  /** What came over the stream with `owner`; never `close`. */
+  effects(owner: string, effects: readonly ReplicationEffect[]): void;
+  /** The stream with the member is gone, or there was none to be had. */
+  unlinked(id: string, lastHeardAt: number | undefined, reason: string): void;
+  /** `wanted` was called, and another member answered at its address. */
+  displaced(wanted: Member): void;
+}
+
+type Stream =
+  | ClientDuplexStream<ReplicateRequest, ReplicateResponse>
+  | ServerDuplexStream<ReplicateRequest, ReplicateResponse>;
+
+interface Link {
+  readonly session: ReplicationSession;
+  readonly stream: Stream;
+  /** Whom we called; undefined: we were called. */
+  readonly wanted: Member | undefined;
+  readonly hangUp: () => void;
+  timer: Timer | undefined;
+  over: boolean;
+}
+
+/** A timer due already waits this long all the same: the stream may not be taking anything. */
+const MIN_TIMER_MS = 20;
+
+/** The streams to the other servers: one a pair, opened by the member with the lower id. */
+export class ReplicationService {
+  readonly #tls: ClusterTls;
+  readonly #clock: Clock;
+  readonly #source: ReplicationSource;
+  readonly #handlers: ReplicationHandlers;
+  readonly #links = new Set<Link>();
+  /** The links whose other side has said who it is. */
+  readonly #byMember = new Map<string, Link>();
+  readonly #attempts = new Map<string, number>();
+  #flushing = false;
+  #stopped = false;
+
+  constructor(
+    tls: ClusterTls,
+    clock: Clock,
+    source: ReplicationSource,
+    handlers: ReplicationHandlers,
+  ) {
+    this.#tls = tls;
+    this.#clock = clock;
+    this.#source = source;
+    this.#handlers = handlers;
+  }
+
+  addTo(server: Server): void {
+    const replicate = (call: ServerDuplexStream<ReplicateRequest, ReplicateResponse>): void => {
+      // A load balancer has nothing to say about who waits.
+      if (callerRole(call) === 'rendezvous') this.#open(call, undefined, () => call.end());
+      else call.destroy(new Error('only servers replicate'));
+    };
+    server.addService(ReplicationServiceService, { replicate });
+  }
+
+  /** Opens the stream to a member, on the next of its addresses. */
+  dial(member: Member): void {
+    const attempt = this.#attempts.get(member.id) ?? 0;
+    this.#attempts.set(member.id, attempt + 1);
+    const address: Address | undefined =
+      member.clusterAddresses[attempt % member.clusterAddresses.length];
+    if (address === undefined || this.#stopped) {
+      this.#handlers.unlinked(member.id, undefined, 'it has no address');
+      return;
+    }
+    const client = clientFor(ReplicationServiceClient, address, this.#tls, 'rendezvous');
+    const call = client.replicate();
+    this.#open(call, member, () => {
+      call.cancel();
+      client.close();
+    });
+  }
+
+  /** This server owns something else than before: everybody hears of it within this turn. */
+  changed(update: RecordUpdate): void {
+    for (const { session } of this.#byMember.values()) session.changed(update);
+    this.#flushSoon();
+  }
+
+  /** Sends what is left to say, then closes every stream. */
+  stop(): void {
+    this.#stopped = true;
+    for (const link of [...this.#links]) {
+      this.#flush(link);
+      link.stream.end();
+      this.#end(link, 'this server is stopping');
+    }
+  }
+
+  #open(stream: Stream, wanted: Member | undefined, hangUp: () => void): void {
+    const session = new ReplicationSession(this.#source, this.#clock.now());
+    const link: Link = { session, stream, wanted, hangUp, timer: undefined, over: false };
+    this.#links.add(link);
+    stream.on('data', (message: ReplicateRequest | ReplicateResponse) => {
+      const { frame } = message;
+      if (frame === undefined || link.over) return;
+      this.#apply(link, session.receive(frame, this.#clock.now()));
+      this.#flushSoon();
+    });
+    stream.on('drain', () => this.#flushSoon());
+    stream.on('error', (error: Error) => this.#end(link, error.message));
+    stream.on('end', () => this.#end(link, 'the other side closed it'));
+    stream.on('close', () => this.#end(link, 'it is closed'));
+    if (wanted === undefined) stream.on('cancelled', () => this.#end(link, 'it was cancelled'));
+    if (this.#stopped) this.#end(link, 'this server is stopping');
+    else this.#flush(link);
+  }
+
+  #apply(link: Link, effects: readonly ReplicationEffect[]): void {
+    for (const effect of effects) {
+      if (effect.type === 'close') {
+        this.#end(link, effect.reason);
+        return;
+      }
+      if (effect.type === 'linked' && !this.#identify(link, effect.member)) return;
+    }
+    const owner = link.session.other?.id;
+    if (owner !== undefined && effects.length > 0) this.#handlers.effects(owner, effects);
+  }
+
+  /** @returns whether the link goes on. */
+  #identify(link: Link, member: Member): boolean {
+    const { wanted } = link;
+    if (wanted !== undefined && wanted.id !== member.id) {
+      this.#end(link, 'another server has its address');
+      this.#handlers.displaced(wanted);
+      return false;
+    }
+    // The other side opens a stream only when it has lost the one before.
+    const before = this.#byMember.get(member.id);
+    this.#byMember.set(member.id, link);
+    this.#attempts.delete(member.id);
+    if (before !== undefined) this.#end(before, 'there is a newer one');
+    return true;
+  }
+
+  #end(link: Link, reason: string): void {
+    if (link.over) return;
+    link.over = true;
+    link.timer?.cancel();
+    this.#links.delete(link);
+    link.hangUp();
+    const { session, wanted } = link;
+    const id = session.other?.id;
+    if (id !== undefined && this.#byMember.get(id) === link) {
+      this.#byMember.delete(id);
+      this.#handlers.unlinked(id, session.lastHeardAt, reason);
+    } else if (wanted !== undefined && !this.#byMember.has(wanted.id)) {
+      this.#handlers.unlinked(wanted.id, undefined, reason);
+    }
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      for (const link of [...this.#links]) this.#flush(link);
+    });
+  }
+
+  #flush(link: Link): void {
+    const { session, stream } = link;
+    const now = this.#clock.now();
+    while (!link.over && !stream.writableNeedDrain) {
+      const frame = session.next(now);
+      if (frame === undefined) break;
+      stream.write({ frame });
+    }
+    if (!link.over) this.#arm(link, now);
+  }
+
+  #arm(link: Link, now: number): void {
+    link.timer?.cancel();
+    const delayMs = Math.max(MIN_TIMER_MS, link.session.nextDeadline() - now);
+    link.timer = this.#clock.setTimer(delayMs, () => {
+      this.#apply(link, link.session.tick(this.#clock.now()));
+      if (!link.over) this.#flush(link);
+    });
+  }
+}

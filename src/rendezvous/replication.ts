@@ -1,0 +1,268 @@
+import type {
+  ReplicationFrame,
+  ReplicationHello,
+  Snapshot,
+  Updates,
+} from '../rpc/generated/chatty/v1/replication.ts';
+import { negotiate } from '../rpc/protocol.ts';
+import { factsFromWire, type Member, memberFromWire, type MemberFact } from './member.ts';
+import type { TableDigest } from './peer-table.ts';
+import type { PeerRecord, RecordKey, RecordUpdate } from './record.ts';
+import {
+  keyFromWire,
+  recordFromWire,
+  recordToWire,
+  safeNumber,
+  updateToWire,
+} from './record-codec.ts';
+
+/** What a session needs to know of its own server. */
+export interface ReplicationSource {
+  hello(): ReplicationHello;
+  /** Everything this server owns. */
+  snapshot(): readonly PeerRecord[];
+  /** The number of the last change to it. */
+  seq(): number;
+  ownDigest(): TableDigest;
+  /** What this server holds of another. */
+  digestOf(owner: string): TableDigest;
+  /** Which members it cannot reach. */
+  unreachable(): readonly string[];
+}
+
+export type ReplicationEffect =
+  /** The other side has said who it is; once, and before anything else. */
+  | { readonly type: 'linked'; readonly member: Member; readonly facts: readonly MemberFact[] }
+  | { readonly type: 'upsert'; readonly record: PeerRecord }
+  | { readonly type: 'remove'; readonly key: RecordKey }
+  /** The snapshot is whole: what the other side owned beside these records is gone. */
+  | { readonly type: 'retain'; readonly records: readonly PeerRecord[] }
+  | { readonly type: 'reach'; readonly unreachable: readonly string[] }
+  /** The stream is of no use any more. */
+  | { readonly type: 'close'; readonly reason: string };
+
+/** Records in one part of a snapshot: less than 2 MiB even of the largest. */
+const PART_RECORDS = 100;
+const BATCH_UPDATES = 100;
+/** Changes that wait for a slow stream; with more, a fresh snapshot is the shorter way. */
+const MAX_PENDING = 10_000;
+/** How often something is sent, be it only who cannot be reached. */
+const HEARTBEAT_MS = 2_000;
+/** A stream on which nothing was heard for two heartbeats and some is broken. */
+const SILENT_MS = 5_000;
+const DIGEST_EVERY_MS = 30_000;
+/** A snapshot that did not repair a difference is not asked for again sooner. */
+const REPAIR_EVERY_MS = 30_000;
+const MAX_FACTS = 1_000;
+const MAX_REPORTED = 1_000;
+
+/**
+ * One end of the stream between two servers: tells the other what this server owns (hello, snapshot,
+ * then every change, in order), and hears the same of it. Both ends are alike.
+ *
+ * What there is to say is pulled by `next`, as fast as the stream takes it; a change costs nothing
+ * until then, and a stream that is too slow gets a snapshot in place of what it missed.
+ */
+export class ReplicationSession {
+  readonly #source: ReplicationSource;
+  #saidHello = false;
+  #snapshot:
+    { readonly records: readonly PeerRecord[]; readonly seq: number; at: number } | undefined;
+  #wantsSnapshot = true;
+  #pending: RecordUpdate[] = [];
+  #asks = false;
+  #heartbeatAt: number;
+  #digestAt: number;
+
+  #other: Member | undefined;
+  #lastHeardAt: number;
+  /** The number of the other side's last change known here; undefined: a snapshot is to come. */
+  #theirSeq: number | undefined;
+  #arriving: { readonly seq: bigint; readonly records: PeerRecord[] } | undefined;
+  #askedAt = -Infinity;
+  #closed = false;
+
+  constructor(source: ReplicationSource, now: number) {
+    this.#source = source;
+    this.#heartbeatAt = now + HEARTBEAT_MS;
+    this.#digestAt = now + DIGEST_EVERY_MS;
+    this.#lastHeardAt = now;
+  }
+
+  /** The other side; undefined until its hello. */
+  get other(): Member | undefined {
+    return this.#other;
+  }
+
+  get lastHeardAt(): number {
+    return this.#lastHeardAt;
+  }
+
+  nextDeadline(): number {
+    return Math.min(this.#heartbeatAt, this.#digestAt, this.#lastHeardAt + SILENT_MS);
+  }
+
+  /** After this, `next` may have something at a deadline. */
+  tick(now: number): readonly ReplicationEffect[] {
+    if (now - this.#lastHeardAt < SILENT_MS) return [];
+    return this.#close('nothing was heard for too long');
+  }
+
+  /** This server owns something else than before. */
+  changed(update: RecordUpdate): void {
+    if (this.#wantsSnapshot) return;
+    if (this.#pending.length < MAX_PENDING) {
+      this.#pending.push(update);
+      return;
+    }
+    this.#pending = [];
+    this.#snapshot = undefined;
+    this.#wantsSnapshot = true;
+  }
+
+  /** The next frame to send, if there is one. */
+  next(now: number): ReplicationFrame | undefined {
+    const kind = this.#closed ? undefined : this.#nextKind(now);
+    if (kind === undefined) return undefined;
+    this.#heartbeatAt = now + HEARTBEAT_MS;
+    return { kind };
+  }
+
+  #nextKind(now: number): ReplicationFrame['kind'] {
+    if (!this.#saidHello) {
+      this.#saidHello = true;
+      return { $case: 'hello', value: this.#source.hello() };
+    }
+    if (this.#asks) {
+      this.#asks = false;
+      return { $case: 'snapshotRequest', value: {} };
+    }
+    if (this.#wantsSnapshot) {
+      this.#wantsSnapshot = false;
+      this.#pending = [];
+      const seq = this.#source.seq();
+      this.#snapshot = { records: this.#source.snapshot(), seq, at: 0 };
+    }
+    if (this.#snapshot !== undefined) return { $case: 'snapshot', value: this.#nextPart() };
+    if (this.#pending.length > 0) {
+      const batch = this.#pending.splice(0, BATCH_UPDATES);
+      return { $case: 'updates', value: { updates: batch.map(updateToWire) } };
+    }
+    if (now >= this.#digestAt) {
+      this.#digestAt = now + DIGEST_EVERY_MS;
+      const seq = BigInt(this.#source.seq());
+      return { $case: 'digest', value: { seq, ...this.#source.ownDigest() } };
+    }
+    if (now >= this.#heartbeatAt) {
+      return {
+        $case: 'reachReport',
+        value: { unreachableIds: this.#source.unreachable().slice(0, MAX_REPORTED) },
+      };
+    }
+    return undefined;
+  }
+
+  #nextPart(): Snapshot {
+    const { records = [], seq = 0, at = 0 } = this.#snapshot ?? {};
+    const part = records.slice(at, at + PART_RECORDS);
+    const last = at + PART_RECORDS >= records.length;
+    this.#snapshot = last ? undefined : { records, seq, at: at + PART_RECORDS };
+    return { records: part.map(recordToWire), last, seq: BigInt(seq) };
+  }
+
+  /** What a frame of the other side's means. Never throws. */
+  receive(frame: ReplicationFrame, now: number): readonly ReplicationEffect[] {
+    if (this.#closed) return [];
+    this.#lastHeardAt = now;
+    const { kind } = frame;
+    // A frame of a later version.
+    if (kind === undefined) return [];
+    if (kind.$case === 'hello') return this.#hello(kind.value);
+    const other = this.#other;
+    if (other === undefined) return this.#close('the first frame was no hello');
+    switch (kind.$case) {
+      case 'snapshot':
+        return this.#part(kind.value, other.id);
+      case 'updates':
+        return this.#updates(kind.value, other.id, now);
+      case 'digest': {
+        const { seq, count, checksum } = kind.value;
+        if (this.#theirSeq === undefined) return [];
+        const held = this.#source.digestOf(other.id);
+        const same =
+          BigInt(this.#theirSeq) === seq && held.count === count && held.checksum === checksum;
+        if (!same && now - this.#askedAt >= REPAIR_EVERY_MS) this.#ask(now);
+        return [];
+      }
+      case 'snapshotRequest':
+        // One that is under way will do.
+        if (this.#snapshot === undefined) this.#wantsSnapshot = true;
+        return [];
+      case 'reachReport':
+        return [{ type: 'reach', unreachable: kind.value.unreachableIds.slice(0, MAX_REPORTED) }];
+    }
+  }
+
+  #hello(hello: ReplicationHello): readonly ReplicationEffect[] {
+    if (this.#other !== undefined) return this.#close('it said hello twice');
+    const agreed = negotiate(hello.protocol, 'server');
+    if ('fault' in agreed) return this.#close(agreed.fault.message);
+    const member = memberFromWire(hello.member);
+    if (member === undefined) return this.#close('its hello does not say who it is');
+    this.#other = member;
+    return [{ type: 'linked', member, facts: factsFromWire(hello.members, MAX_FACTS) }];
+  }
+
+  #part({ records, last, seq }: Snapshot, owner: string): readonly ReplicationEffect[] {
+    const arrived = records
+      .map((wire) => recordFromWire(wire, owner))
+      .filter((record) => record !== undefined);
+    const all = this.#arriving?.seq === seq ? this.#arriving.records : [];
+    all.push(...arrived);
+    const effects: ReplicationEffect[] = arrived.map((record) => ({ type: 'upsert', record }));
+    if (!last) {
+      this.#theirSeq = undefined;
+      this.#arriving = { seq, records: all };
+      return effects;
+    }
+    this.#arriving = undefined;
+    this.#theirSeq = safeNumber(seq);
+    if (this.#theirSeq === undefined) return this.#close('it counts beyond what can be counted');
+    return [...effects, { type: 'retain', records: all }];
+  }
+
+  #updates({ updates }: Updates, owner: string, now: number): readonly ReplicationEffect[] {
+    const effects: ReplicationEffect[] = [];
+    for (const { seq, change } of updates) {
+      if (this.#theirSeq === undefined) break;
+      const missed = seq - BigInt(this.#theirSeq);
+      if (missed <= 0n) continue;
+      if (missed > 1n) {
+        this.#ask(now);
+        break;
+      }
+      this.#theirSeq += 1;
+      if (change?.$case === 'upsert') {
+        const record = recordFromWire(change.value, owner);
+        if (record !== undefined) effects.push({ type: 'upsert', record });
+      } else if (change?.$case === 'remove') {
+        const key = keyFromWire(change.value);
+        if (key !== undefined) effects.push({ type: 'remove', key });
+      }
+    }
+    return effects;
+  }
+
+  /** Asks for a snapshot; what comes before it is of no use. */
+  #ask(now: number): void {
+    this.#theirSeq = undefined;
+    this.#arriving = undefined;
+    this.#askedAt = now;
+    this.#asks = true;
+  }
+
+  #close(reason: string): readonly ReplicationEffect[] {
+    this.#closed = true;
+    return [{ type: 'close', reason }];
+  }
+}
