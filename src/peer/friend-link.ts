@@ -11,13 +11,9 @@ import { isSessionId } from '../rpc/session-id.ts';
 import { FriendConnection } from './friend-connection.ts';
 import type { FriendPath, FriendPathEvents } from './friend-path.ts';
 import { errorFromFault } from './registration.ts';
-import {
-  type ConnectionId,
-  type LinkEffect,
-  type LinkInput,
-  LinkMachine,
-  type Match,
-} from './link-machine.ts';
+import type { ConnectionId, LinkEffect, LinkInput } from './link-events.ts';
+import { LinkMachine } from './link-machine.ts';
+import type { Match } from './match.ts';
 
 /** How a friend is reached at this moment. */
 export interface ConnectionInfo {
@@ -84,6 +80,8 @@ export class FriendLink {
   /** The last path that was best, and the class the user was last told. */
   #lastBest: Path | undefined;
   #pathClass: PathClass | undefined;
+  /** The first `connected` of the session waits for a path to tell of. */
+  #firstUntold = false;
   #closed = false;
 
   constructor(friend: string, host: FriendLinkHost, events: FriendLinkEvents) {
@@ -166,6 +164,9 @@ export class FriendLink {
       case 'repunch':
         this.#path?.step({ type: 'network-changed' });
         return;
+      case 'ask-again':
+        this.#host.renewWish(this.friend);
+        return;
       case 'dial':
         void this.#dial(effect.key);
         return;
@@ -185,15 +186,12 @@ export class FriendLink {
         this.#connections.get(effect.connection)?.close(effect.reason);
         this.#connections.delete(effect.connection);
         return;
-      case 'connected': {
-        const info = this.#info();
-        if (info === undefined) return;
-        if (effect.first) this.#events.connected(info);
-        else this.#events.path(info);
+      case 'connected':
+        this.#tellConnected(effect.first);
         return;
-      }
       case 'activate':
         this.#events.up(effect.session, effect.receivedUpTo);
+        this.#repeatAcknowledgement(effect.session);
         return;
       case 'acknowledged':
         this.#events.acknowledged(effect.receivedUpTo);
@@ -219,6 +217,7 @@ export class FriendLink {
     this.#path?.close();
     this.#pathClass = undefined;
     this.#lastBest = undefined;
+    this.#firstUntold = false;
     this.#path = this.#host.punch(match, {
       ready: () => this.#step({ type: 'path-ready' }),
       lost: () => this.#step({ type: 'path-lost' }),
@@ -231,8 +230,26 @@ export class FriendLink {
     for (const { quic } of this.#connections.values()) {
       if (quic.role === 'dialer') quic.selectPath(path.pathClass);
     }
+    if (this.#connections.size === 0) return;
+    if (this.#firstUntold) this.#tellConnected(true);
     // A faster path of the same class changes nothing that anybody needs to be told.
-    if (this.#connections.size > 0 && this.#pathClass !== path.pathClass) this.#tellPath();
+    else if (this.#pathClass !== path.pathClass) this.#tellPath();
+  }
+
+  #tellConnected(first: boolean): void {
+    this.#firstUntold ||= first;
+    const info = this.#info();
+    // A friend can be through before our own side has chosen a path: it is told when it has.
+    if (info === undefined) return;
+    if (this.#firstUntold) this.#events.connected(info);
+    else this.#events.path(info);
+    this.#firstUntold = false;
+  }
+
+  /** The one sent on the connection before may be lost with it, and our greeting here be older. */
+  #repeatAcknowledgement(session: SessionId): void {
+    const number = this.#events.receivedUpTo(session);
+    if (number > 0n) this.send({ $case: 'acknowledgement', value: { number } });
   }
 
   #tellPath(): void {
@@ -297,8 +314,7 @@ export class FriendLink {
         this.#events.fault(errorFromFault(frame.value));
         return;
       default:
-        // The other connection of a double dial: what it carries comes again on the one that stays.
-        if (this.#machine.active === connection) this.#events.frame(frame);
+        if (this.#machine.carries(connection)) this.#events.frame(frame);
     }
   }
 

@@ -19,7 +19,7 @@ import {
 import type { Endpoint } from '../rpc/generated/chatty/v1/common.ts';
 import { addressFromWire, addressToWire } from '../rpc/wire-address.ts';
 import { FriendPath, type FriendPathEvents } from './friend-path.ts';
-import type { Match } from './link-machine.ts';
+import type { Match } from './match.ts';
 
 /** A server that has not answered a probe after these many milliseconds will not. */
 const PROBE_AT_MS = [0, 100, 300, 700] as const;

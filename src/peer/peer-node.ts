@@ -17,7 +17,7 @@ import { Discovery, type DiscoveryOptions } from './discovery.ts';
 import { FriendLink, type FriendLinkEvents, type FriendLinkHost } from './friend-link.ts';
 import { type FriendPath } from './friend-path.ts';
 import { HeldInitials } from './held-initials.ts';
-import { type Match, readMatch } from './link-machine.ts';
+import { type Match, readMatch } from './match.ts';
 import { PathHost } from './path-host.ts';
 import { Registration } from './registration.ts';
 import { ServerPool, type ServerPoolInput } from './server-pool.ts';

@@ -1,0 +1,73 @@
+import type { Endpoint, SessionId } from '../rpc/generated/chatty/v1/common.ts';
+import type { Match } from './match.ts';
+
+/** One QUIC connection to the friend, by the number the shell gave it. */
+export type ConnectionId = number;
+
+export type LinkInput =
+  | { readonly type: 'match'; readonly match: Match }
+  /** A path to the friend's session is checked in both directions. */
+  | { readonly type: 'path-ready' }
+  /** None is any more. */
+  | { readonly type: 'path-lost' }
+  | { readonly type: 'dial-failed'; readonly reason: string }
+  /** The handshake of a connection we dialled is complete and the friend's key proven. */
+  | { readonly type: 'dialled'; readonly connection: ConnectionId }
+  /** The friend's key is proven on a connection it dialled. */
+  | { readonly type: 'accepted'; readonly connection: ConnectionId }
+  /** The first frame of a connection the friend dialled. */
+  | {
+      readonly type: 'hello';
+      readonly connection: ConnectionId;
+      readonly session: SessionId;
+      readonly generation: number;
+      readonly receivedUpTo: bigint;
+    }
+  /** The first frame of a connection we dialled. */
+  | {
+      readonly type: 'welcome';
+      readonly connection: ConnectionId;
+      readonly generation: number;
+      readonly receivedUpTo: bigint;
+    }
+  | { readonly type: 'closed'; readonly connection: ConnectionId; readonly reason: string }
+  /** The friend, or the user here, said goodbye: the session is over. */
+  | { readonly type: 'goodbye' }
+  | { readonly type: 'tick' };
+
+export type LinkEffect =
+  /** Forget the paths of any earlier session and start checking this one's. */
+  | { readonly type: 'punch'; readonly match: Match }
+  /** The same session has further candidates. */
+  | { readonly type: 'merge'; readonly endpoint: Endpoint }
+  | { readonly type: 'stop-punching' }
+  /** Start another round of checks. */
+  | { readonly type: 'repunch' }
+  /** A match was passed over that may hold by now: ask the servers whether the friend is there. */
+  | { readonly type: 'ask-again' }
+  | { readonly type: 'dial'; readonly key: Uint8Array }
+  | { readonly type: 'send-hello'; readonly connection: ConnectionId; readonly generation: number }
+  | {
+      readonly type: 'send-welcome';
+      readonly connection: ConnectionId;
+      readonly generation: number;
+    }
+  | { readonly type: 'close'; readonly connection: ConnectionId; readonly reason: string }
+  /** A key was proven: the first time for this pair of sessions, or after `reconnecting`. */
+  | { readonly type: 'connected'; readonly connection: ConnectionId; readonly first: boolean }
+  /** From now on, frames go over this connection. `receivedUpTo`: what the friend has had. */
+  | {
+      readonly type: 'activate';
+      readonly connection: ConnectionId;
+      readonly session: SessionId;
+      readonly receivedUpTo: bigint | undefined;
+    }
+  | { readonly type: 'acknowledged'; readonly receivedUpTo: bigint }
+  /** No path or no connection is left; the link goes on trying. */
+  | { readonly type: 'reconnecting' }
+  /** What seemed lost goes on. */
+  | { readonly type: 'restored' }
+  /** A session that had been connected is given up until the servers match it again. */
+  | { readonly type: 'disconnected' }
+  /** So is one that never was. */
+  | { readonly type: 'unreachable' };

@@ -1,0 +1,385 @@
+import { compareBytes } from '../base/identity.ts';
+import type { SessionId } from '../rpc/generated/chatty/v1/common.ts';
+import { compareSessions } from '../rpc/session-id.ts';
+import type { ConnectionId, LinkEffect, LinkInput } from './link-events.ts';
+import type { Match } from './match.ts';
+
+/** How long the side that was waiting lets the other dial first, from the first checked path. */
+const DIAL_GRACE_MS = { lowerFingerprint: 150, higherFingerprint: 300 } as const;
+/** Delay before another dial after one that failed. */
+const REDIAL_MS = 500;
+/** Connections that keep ending soon are dialled anew with growing delays, up to this. */
+const MAX_REDIAL_MS = 8_000;
+/** A connection that stood for this long did not end soon. */
+const STEADY_MS = 5_000;
+/**
+ * How long a connection may go without its hello or welcome, or stay beside the one in use: several
+ * round trips of the slowest network.
+ */
+const GREETING_MS = 5_000;
+/** The path layer's own three rounds of checks take 12 s; then it is asked for more. */
+const FIRST_REPUNCH_MS = 13_000;
+const REPUNCH_MS = 5_000;
+/** A session that could not be reached for this long is given up until it is matched anew. */
+const GIVE_UP_MS = 30_000;
+/** The highest generation that travels (`uint32`). */
+const MAX_GENERATION = 2 ** 32 - 1;
+
+interface Connection {
+  readonly dialledByUs: boolean;
+  readonly since: number;
+  /** Both sides have said hello: the dialer has the welcome, the acceptor has sent it. */
+  greeted: boolean;
+  /** By which it is judged: the hello's, and once greeted the higher of both sides'. */
+  generation: number;
+  /** When it is closed unless it has been greeted and is the one in use. */
+  expiresAt: number | undefined;
+}
+
+/** What outlives a session that was given up: the same two sessions may be matched again. */
+export interface SessionMemory {
+  readonly session: SessionId;
+  readonly key: Uint8Array;
+  readonly generation: number;
+  readonly announced: boolean;
+}
+
+/**
+ * Everything known about reaching one friend in one of its sessions.
+ *
+ * Which of several connections stays has to be decided alike on both sides. `generation` counts the
+ * greeted connections between the two sessions that have ended. A connection of a higher generation
+ * replaces one of a lower: whoever dialled it knows that the lower one is dead. Two of one generation
+ * come from both sides dialling at once, and the one dialled by the lower fingerprint stays; or from
+ * one side dialling twice, which means that its first is dead, for each side dials one at a time.
+ */
+export class LinkSession {
+  readonly #weAreLower: boolean;
+  readonly #connections = new Map<ConnectionId, Connection>();
+  #match: Match;
+  #active: ConnectionId | undefined;
+  #generation: number;
+  #announced: boolean;
+  #pathReady = false;
+  #dialling = false;
+  #dialAt: number | undefined;
+  #repunchAt: number | undefined;
+  /** Connections in a row that ended soon. */
+  #shortLived = 0;
+  /** Since when there is no path or no connection; undefined while there are both. */
+  #apartSince: number | undefined;
+  #effects: LinkEffect[] = [];
+
+  constructor(
+    match: Match,
+    options: {
+      readonly ownFingerprint: Uint8Array;
+      readonly memory: SessionMemory | undefined;
+      readonly now: number;
+    },
+  ) {
+    this.#match = match;
+    this.#weAreLower = compareBytes(options.ownFingerprint, match.key) < 0;
+    this.#generation = options.memory?.generation ?? 0;
+    this.#announced = options.memory?.announced ?? false;
+    this.#apartSince = options.now;
+    this.#repunchAt = options.now + FIRST_REPUNCH_MS;
+  }
+
+  get match(): Match {
+    return this.#match;
+  }
+
+  get active(): ConnectionId | undefined {
+    return this.#active;
+  }
+
+  get memory(): SessionMemory {
+    const { session, key } = this.#match;
+    return { session, key, generation: this.#generation, announced: this.#announced };
+  }
+
+  /** Whether frames that come over a connection belong to the conversation. */
+  carries(id: ConnectionId): boolean {
+    const connection = this.#connections.get(id);
+    return connection !== undefined && (connection.dialledByUs || connection.greeted);
+  }
+
+  /** The servers match the same session again, maybe with further candidates. */
+  merge(match: Match): LinkEffect[] {
+    this.#match = { ...this.#match, endpoint: match.endpoint };
+    return [{ type: 'merge', endpoint: match.endpoint }];
+  }
+
+  /** Closes every connection. */
+  end(reason: string): LinkEffect[] {
+    const all = [...this.#connections.keys()];
+    this.#connections.clear();
+    this.#active = undefined;
+    return all.map((connection) => ({ type: 'close', connection, reason }));
+  }
+
+  /** Whether it is time to give the session up. */
+  hopeless(now: number): boolean {
+    return this.#apartSince !== undefined && now >= this.#apartSince + GIVE_UP_MS;
+  }
+
+  nextDeadline(): number | undefined {
+    const deadlines = [...this.#connections.values()].map(({ expiresAt }) => expiresAt);
+    if (this.#mayDial()) deadlines.push(this.#dialAt);
+    if (this.#apartSince !== undefined) deadlines.push(this.#apartSince + GIVE_UP_MS);
+    if (!this.#pathReady) deadlines.push(this.#repunchAt);
+    const set = deadlines.filter((at) => at !== undefined);
+    return set.length === 0 ? undefined : Math.min(...set);
+  }
+
+  step(input: Exclude<LinkInput, { type: 'match' | 'goodbye' }>, now: number): LinkEffect[] {
+    this.#effects = [];
+    switch (input.type) {
+      case 'path-ready':
+        this.#findPath(now);
+        break;
+      case 'path-lost':
+        this.#losePath(now);
+        break;
+      case 'dial-failed':
+        this.#dialling = false;
+        this.#dialAt = now + REDIAL_MS;
+        break;
+      case 'dialled':
+      case 'accepted':
+        this.#establish(input.connection, input.type === 'dialled', now);
+        break;
+      case 'hello':
+        this.#takeHello(input, now);
+        break;
+      case 'welcome':
+        this.#takeWelcome(input, now);
+        break;
+      case 'closed':
+        this.#remove(input.connection, now);
+        break;
+      case 'tick':
+        break;
+    }
+    if (!this.hopeless(now)) this.#meetDeadlines(now);
+    return this.#effects;
+  }
+
+  #findPath(now: number): void {
+    this.#pathReady = true;
+    this.#dialAt = Math.max(this.#dialAt ?? now, now + this.#graceMs());
+    if (this.#connections.size > 0) this.#together();
+  }
+
+  #losePath(now: number): void {
+    this.#pathReady = false;
+    this.#repunchAt = now + REDIAL_MS;
+    this.#apart(now);
+  }
+
+  #meetDeadlines(now: number): void {
+    for (const [id, { greeted, expiresAt }] of [...this.#connections]) {
+      if (expiresAt === undefined || now < expiresAt) continue;
+      const reason = greeted ? 'the other connection stays' : 'the friend did not greet';
+      this.#close(id, reason, now);
+    }
+    if (!this.#pathReady && this.#repunchAt !== undefined && now >= this.#repunchAt) {
+      this.#repunchAt = now + REPUNCH_MS;
+      this.#effects.push({ type: 'repunch' });
+    }
+    if (this.#mayDial() && this.#dialAt !== undefined && now >= this.#dialAt) {
+      this.#dialling = true;
+      this.#effects.push({ type: 'dial', key: this.#match.key });
+    }
+  }
+
+  /** At most one connection of ours, and none while the friend's stands. */
+  #mayDial(): boolean {
+    return this.#pathReady && !this.#dialling && this.#connections.size === 0;
+  }
+
+  #graceMs(): number {
+    // After a loss both sides know of it at about the same time: the lower redials at once.
+    if (this.#announced) return this.#weAreLower ? 0 : DIAL_GRACE_MS.higherFingerprint;
+    if (this.#match.friendWasWaiting) return 0;
+    return this.#weAreLower ? DIAL_GRACE_MS.lowerFingerprint : DIAL_GRACE_MS.higherFingerprint;
+  }
+
+  #establish(id: ConnectionId, dialledByUs: boolean, now: number): void {
+    if (dialledByUs) {
+      this.#dialling = false;
+      // It has lost already; unheard of by the friend, it confuses nobody.
+      if (this.#inUse()?.greeted === true && !this.#weAreLower) {
+        this.#effects.push({ type: 'close', connection: id, reason: 'the other connection stays' });
+        return;
+      }
+    } else {
+      this.#closeOthers(id, ({ dialledByUs: ours, greeted }) => !ours && !greeted, now);
+    }
+    this.#connections.set(id, {
+      dialledByUs,
+      since: now,
+      greeted: false,
+      generation: this.#generation,
+      expiresAt: now + GREETING_MS,
+    });
+    if (this.#connections.size === 1) {
+      this.#apartSince = undefined;
+      this.#effects.push({ type: 'connected', connection: id, first: !this.#announced });
+      this.#announced = true;
+    } else this.#together();
+    if (!dialledByUs) return;
+    this.#effects.push({ type: 'send-hello', connection: id, generation: this.#generation });
+    // Messages flow at once; only a connection in use that is certain to live is preferred.
+    if (this.#active === undefined) this.#activate(id, undefined, now);
+  }
+
+  #takeHello(input: Extract<LinkInput, { type: 'hello' }>, now: number): void {
+    const { connection: id, generation } = input;
+    const connection = this.#connections.get(id);
+    if (connection === undefined || connection.dialledByUs || connection.greeted) {
+      this.#close(id, 'a hello out of place', now);
+      return;
+    }
+    if (compareSessions(input.session, this.#match.session) !== 0) {
+      this.#close(id, 'another session than matched', now);
+      return;
+    }
+    const rival = this.#inUse();
+    const judgement = rival === undefined ? 'wins' : this.#judge(rival, generation);
+    if (judgement === 'loses') {
+      this.#close(id, 'the other connection stays', now);
+      return;
+    }
+    this.#generation = Math.max(this.#generation, generation);
+    connection.greeted = true;
+    connection.generation = this.#generation;
+    this.#effects.push({
+      type: 'send-welcome',
+      connection: id,
+      generation: this.#generation,
+    });
+    if (judgement === 'waits') return;
+    this.#activate(id, input.receivedUpTo, now);
+    if (judgement === 'replaces') {
+      this.#closeOthers(id, (other) => !this.#mayYetWin(other, connection.generation), now);
+    }
+  }
+
+  /**
+   * What becomes of a connection with this hello beside the one in use. waits: it will be closed
+   * once the friend has welcomed the one in use, and carries until then. wins: so will the other.
+   */
+  #judge(rival: Connection, generation: number): 'loses' | 'waits' | 'wins' | 'replaces' {
+    if (generation !== rival.generation) {
+      return generation < rival.generation ? 'loses' : 'replaces';
+    }
+    if (!rival.dialledByUs) return 'replaces';
+    if (!this.#weAreLower) return 'wins';
+    return rival.greeted ? 'loses' : 'waits';
+  }
+
+  #takeWelcome(input: Extract<LinkInput, { type: 'welcome' }>, now: number): void {
+    const { connection: id } = input;
+    const connection = this.#connections.get(id);
+    if (connection?.dialledByUs !== true || connection.greeted) {
+      this.#close(id, 'a welcome out of place', now);
+      return;
+    }
+    connection.greeted = true;
+    this.#generation = Math.max(this.#generation, input.generation);
+    connection.generation = Math.max(connection.generation, input.generation);
+    if (this.#active === id) {
+      connection.expiresAt = undefined;
+      this.#effects.push({ type: 'acknowledged', receivedUpTo: input.receivedUpTo });
+    } else if (this.#weAreLower) {
+      this.#activate(id, input.receivedUpTo, now);
+    }
+    // The dialer of the one that stays closes the other, now that it has the welcome: until then
+    // the friend may still be using it.
+    if (this.#active === id) this.#closeOthers(id, ({ greeted }) => greeted, now);
+  }
+
+  /** The connection that carries our frames. */
+  #inUse(): Connection | undefined {
+    return this.#active === undefined ? undefined : this.#connections.get(this.#active);
+  }
+
+  /** Whether a greeting still to come can make this connection the one that stays. */
+  #mayYetWin(connection: Connection, generation: number): boolean {
+    if (connection.greeted) return false;
+    return !connection.dialledByUs || (this.#weAreLower && connection.generation >= generation);
+  }
+
+  #activate(id: ConnectionId, receivedUpTo: bigint | undefined, now: number): void {
+    const before = this.#inUse();
+    if (before !== undefined) before.expiresAt = now + GREETING_MS;
+    this.#active = id;
+    const connection = this.#connections.get(id);
+    if (connection?.greeted === true) connection.expiresAt = undefined;
+    const { session } = this.#match;
+    this.#effects.push({ type: 'activate', connection: id, session, receivedUpTo });
+  }
+
+  #closeOthers(
+    id: ConnectionId | undefined,
+    which: (other: Connection) => boolean,
+    now: number,
+  ): void {
+    for (const [other, connection] of [...this.#connections]) {
+      if (other !== id && which(connection)) this.#close(other, 'the other connection stays', now);
+    }
+  }
+
+  #close(id: ConnectionId, reason: string, now: number): void {
+    this.#effects.push({ type: 'close', connection: id, reason });
+    this.#remove(id, now);
+  }
+
+  #remove(id: ConnectionId, now: number): void {
+    const connection = this.#connections.get(id);
+    if (connection === undefined) return;
+    this.#connections.delete(id);
+    if (this.#active === id) this.#replaceActive(connection, now);
+    if (this.#connections.size > 0) return;
+    const steady = connection.greeted && now >= connection.since + STEADY_MS;
+    this.#shortLived = steady ? 0 : this.#shortLived + 1;
+    // The first that ends soon is dialled anew at once, like any.
+    const delayMs =
+      this.#shortLived < 2
+        ? 0
+        : Math.min(REDIAL_MS * 2 ** Math.min(this.#shortLived - 2, 10), MAX_REDIAL_MS);
+    this.#dialAt = now + this.#graceMs() + delayMs;
+    if (!this.#pathReady) this.#repunchAt = now;
+    this.#apart(now);
+  }
+
+  /**
+   * The connection in use has ended. The friend may not know it and go on using it; that ends when it
+   * gets the hello of a newer one, so what had lost to the one that ended is closed, not used again.
+   */
+  #replaceActive(ended: Connection, now: number): void {
+    this.#active = undefined;
+    if (ended.greeted) {
+      const next = Math.min(ended.generation + 1, MAX_GENERATION);
+      this.#generation = Math.max(this.#generation, next);
+    }
+    this.#closeOthers(undefined, (other) => !this.#mayYetWin(other, ended.generation), now);
+    for (const [id, { dialledByUs }] of this.#connections) {
+      if (dialledByUs) this.#activate(id, undefined, now);
+    }
+  }
+
+  #together(): void {
+    if (this.#apartSince === undefined) return;
+    this.#apartSince = undefined;
+    this.#effects.push({ type: 'restored' });
+  }
+
+  #apart(now: number): void {
+    if (this.#apartSince !== undefined) return;
+    this.#apartSince = now;
+    if (this.#announced) this.#effects.push({ type: 'reconnecting' });
+  }
+}

@@ -1,0 +1,541 @@
+import type { Timer } from '../../src/base/clock.ts';
+import type { Random } from '../../src/base/random.ts';
+import { ConversationSession, type SessionInput } from '../../src/chat/session.ts';
+import type { ConnectionId, LinkEffect, LinkInput } from '../../src/peer/link-events.ts';
+import { LinkMachine } from '../../src/peer/link-machine.ts';
+import type { SessionId } from '../../src/rpc/generated/chatty/v1/common.ts';
+import type { PeerFrame } from '../../src/rpc/generated/chatty/v1/peer.ts';
+import { formatSession } from '../../src/rpc/session-id.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+export type Who = 0 | 1;
+
+/** As `src/quic` and `src/path` have them. */
+const IDLE_MS = 30_000;
+const HANDSHAKE_MS = 5_000;
+const PATH_LOST_MS = 6_500;
+const ROUNDS_MS = 12_000;
+
+type Sent =
+  | {
+      readonly kind: 'hello' | 'welcome';
+      readonly generation: number;
+      readonly receivedUpTo: bigint;
+    }
+  | { readonly kind: 'frame'; readonly frame: PeerFrame };
+
+/** One side's end of one QUIC connection. */
+interface End {
+  readonly process: Process;
+  readonly id: ConnectionId;
+  readonly label: string;
+  open: boolean;
+  /** The other side's, once that side has accepted. */
+  peer: End | undefined;
+  /** What was sent and has not arrived, oldest first. */
+  inFlight: Sent[];
+  /** Nothing arrives before what was sent before it. */
+  lastArrivalAt: number;
+}
+
+/** The paths to one session of the friend's, from one side. */
+interface Paths {
+  ready: boolean;
+  checkingUntil: number;
+}
+
+/** One run of one person's program: the machine, and what `FriendLink` does around it. */
+export class Process {
+  readonly who: Who;
+  readonly session: SessionId;
+  readonly label: string;
+  readonly machine: LinkMachine;
+  readonly conversation = new ConversationSession();
+  readonly ends = new Map<ConnectionId, End>();
+  /** What `connected` with `first` was told for. */
+  readonly firsts = new Set<string>();
+  readonly received: string[] = [];
+  said = 0;
+  paths: Paths | undefined;
+  timer: Timer | undefined;
+  dead = false;
+  lastId = 0;
+
+  constructor(who: Who, session: SessionId, fingerprint: Uint8Array) {
+    this.who = who;
+    this.session = session;
+    this.label = `${'AB'.charAt(who)}${session.startedAt}`;
+    this.machine = new LinkMachine(fingerprint);
+  }
+
+  get openEnds(): readonly End[] {
+    return [...this.ends.values()].filter(({ open }) => open);
+  }
+}
+
+/** Two people, the network between them, the servers that match them, and what can go wrong. */
+export class World {
+  readonly clock = new VirtualClock();
+  readonly trace: string[] = [];
+  readonly people: [Process, Process];
+  readonly #random: Random;
+  readonly #fingerprints: readonly [Uint8Array, Uint8Array];
+  #starts = 0;
+  #connections = 0;
+  #linkUp = true;
+  /** Counts the times the network broke. */
+  #outage = 0;
+
+  constructor(random: Random) {
+    this.#random = random;
+    const [low, high] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
+    this.#fingerprints = random.below(2) === 0 ? [low, high] : [high, low];
+    this.people = [this.#newProcess(0), this.#newProcess(1)];
+    this.#note(`the lower fingerprint is ${this.#isLower(0) ? 'A' : 'B'}'s`);
+  }
+
+  #isLower(who: Who): boolean {
+    return this.#fingerprints[who][0] === 1;
+  }
+
+  #newProcess(who: Who): Process {
+    const startedAt = BigInt(++this.#starts);
+    const session = { startedAt, nonce: Buffer.from(this.#random.bytes(16)) };
+    return new Process(who, session, this.#fingerprints[who]);
+  }
+
+  friendOf({ who }: Process): Process {
+    return this.people[who === 0 ? 1 : 0];
+  }
+
+  between(lowMs: number, highMs: number): number {
+    return lowMs + this.#random.below(highMs - lowMs + 1);
+  }
+
+  chance(percent: number): boolean {
+    return this.#random.below(100) < percent;
+  }
+
+  #note(text: string): void {
+    this.trace.push(`${String(Math.round(this.clock.now())).padStart(7)} ${text}`);
+  }
+
+  after(delayMs: number, act: () => void): void {
+    this.clock.setTimer(delayMs, act);
+  }
+
+  // --- the servers ---
+
+  /** Both are told of each other, each in its own time and not only once. */
+  matchBoth(): void {
+    const waiting = this.#random.below(3);
+    for (const process of this.people) {
+      const friend = this.friendOf(process);
+      const friendWasWaiting = waiting === 0 || (waiting === 1 && process.who === 0);
+      for (let times = this.chance(20) ? 2 : 1; times > 0; times--) {
+        const delayMs = this.chance(15) ? this.between(500, 5_000) : this.between(1, 200);
+        this.#match(process, friend, friendWasWaiting, delayMs);
+      }
+    }
+  }
+
+  #match(to: Process, friend: Process, friendWasWaiting: boolean, delayMs: number): void {
+    this.after(delayMs, () => {
+      const endpoint = { candidates: [], ufrag: friend.label, password: '' };
+      const key = this.#fingerprints[friend.who];
+      this.#step(to, {
+        type: 'match',
+        match: { session: friend.session, key, endpoint, friendWasWaiting },
+      });
+    });
+  }
+
+  /** A wish said again is answered with a match if the friend is there. */
+  #renewWish(process: Process): void {
+    const delayMs = this.between(5, 300);
+    this.after(delayMs, () => this.#match(process, this.friendOf(process), this.chance(50), 0));
+  }
+
+  // --- what can go wrong ---
+
+  breakNetwork(): void {
+    if (!this.#linkUp) return;
+    this.#linkUp = false;
+    const outage = ++this.#outage;
+    this.#note('NETWORK down');
+    const still = (): boolean => !this.#linkUp && this.#outage === outage;
+    for (const process of this.people) {
+      this.after(PATH_LOST_MS + this.between(0, 500), () => {
+        if (still()) this.#losePath(process);
+      });
+      for (const end of process.openEnds) {
+        this.after(IDLE_MS + this.between(-500, 500), () => {
+          if (still()) this.#closeEnd(end, 'idle');
+        });
+      }
+    }
+  }
+
+  healNetwork(): void {
+    if (this.#linkUp) return;
+    this.#linkUp = true;
+    this.#note('NETWORK up');
+    this.#findPaths();
+    for (const process of this.people) for (const end of process.openEnds) this.#deliverAll(end);
+  }
+
+  /** One side's way out changes: its paths are gone for a while. */
+  losePathOf(who: Who): void {
+    this.#losePath(this.people[who]);
+  }
+
+  /** One side's QUIC gives a connection up; the other may hear of it, or not. */
+  cut(who: Who): void {
+    const ends = this.people[who].openEnds;
+    const end = ends[this.#random.below(Math.max(1, ends.length))];
+    if (end === undefined) return;
+    this.#note(`CUT ${end.label} at ${end.process.label}`);
+    this.#closeEnd(end, 'cut');
+  }
+
+  restart(who: Who): void {
+    const old = this.people[who];
+    const graceful = this.chance(50);
+    this.#note(`RESTART ${old.label}${graceful ? ', with goodbye' : ''}`);
+    if (graceful) {
+      const friend = this.friendOf(old);
+      if (this.#carriesBoth(old) && this.#linkUp) this.#step(friend, { type: 'goodbye' });
+      this.#step(old, { type: 'goodbye' });
+    }
+    old.dead = true;
+    old.timer?.cancel();
+    old.paths = undefined;
+    for (const end of old.openEnds) {
+      end.open = false;
+      this.#abandon(end);
+    }
+    this.people[who] = this.#newProcess(who);
+    this.#loseMismatchedPaths();
+    this.matchBoth();
+  }
+
+  #carriesBoth(process: Process): boolean {
+    const { active } = process.machine;
+    const end = active === undefined ? undefined : process.ends.get(active);
+    return end?.peer?.open === true && end.peer.id === end.peer.process.machine.active;
+  }
+
+  say(who: Who): void {
+    const process = this.people[who];
+    process.said++;
+    this.#converse(process, { type: 'submit', text: `${process.label}/${process.said}` });
+  }
+
+  // --- one process ---
+
+  #step(process: Process, input: LinkInput): void {
+    if (process.dead) return;
+    const { machine } = process;
+    const wasActive = machine.active;
+    this.#note(`${process.label} <- ${describe(input)}`);
+    const effects = machine.step(input, this.clock.now());
+    if (wasActive !== undefined && machine.active === undefined) {
+      this.#converse(process, { type: 'disconnected' });
+    }
+    for (const effect of effects) this.#act(process, effect);
+    process.timer?.cancel();
+    const deadline = machine.nextDeadline();
+    if (deadline === undefined) return;
+    if (input.type === 'tick' && deadline <= this.clock.now()) {
+      throw new Error(`${process.label} is due again at once after a tick`);
+    }
+    process.timer = this.clock.setTimer(deadline - this.clock.now(), () =>
+      this.#step(process, { type: 'tick' }),
+    );
+  }
+
+  #act(process: Process, effect: LinkEffect): void {
+    this.#note(`${process.label}    ${describe(effect)}`);
+    switch (effect.type) {
+      case 'punch':
+        process.paths = { ready: false, checkingUntil: this.clock.now() + ROUNDS_MS };
+        this.#loseMismatchedPaths();
+        this.#findPaths();
+        return;
+      case 'repunch':
+        if (process.paths !== undefined) {
+          process.paths.checkingUntil = this.clock.now() + ROUNDS_MS;
+        }
+        this.#findPaths();
+        return;
+      case 'stop-punching':
+        process.paths = undefined;
+        this.#loseMismatchedPaths();
+        return;
+      case 'dial':
+        this.#dial(process);
+        return;
+      case 'send-hello':
+      case 'send-welcome':
+        this.#send(process, effect.connection, {
+          kind: effect.type === 'send-hello' ? 'hello' : 'welcome',
+          generation: effect.generation,
+          receivedUpTo: process.conversation.receivedUpTo(this.#matched(process)),
+        });
+        return;
+      case 'close': {
+        const end = process.ends.get(effect.connection);
+        if (end?.open === true) this.#closeEnd(end, undefined);
+        return;
+      }
+      case 'connected': {
+        if (!effect.first) return;
+        const pair = formatSession(this.#matched(process));
+        if (process.firsts.has(pair)) throw new Error(`${process.label} is first connected twice`);
+        process.firsts.add(pair);
+        return;
+      }
+      case 'activate': {
+        const { session, receivedUpTo } = effect;
+        this.#openEnd(process, effect.connection);
+        this.#converse(process, {
+          type: 'connected',
+          friendSession: session,
+          friendReceivedUpTo: receivedUpTo,
+        });
+        const number = process.conversation.receivedUpTo(session);
+        const kind = { $case: 'acknowledgement', value: { number } } as const;
+        if (number > 0n) this.#sendFrame(process, { kind });
+        return;
+      }
+      case 'acknowledged':
+        this.#converse(process, { type: 'received-up-to', number: effect.receivedUpTo });
+        return;
+      case 'disconnected':
+      case 'unreachable':
+      case 'ask-again':
+        this.#renewWish(process);
+        return;
+      case 'merge':
+      case 'reconnecting':
+      case 'restored':
+        return;
+    }
+  }
+
+  #matched(process: Process): SessionId {
+    const { match } = process.machine;
+    if (match === undefined) throw new Error(`${process.label} has no match`);
+    return match.session;
+  }
+
+  #converse(process: Process, input: SessionInput): void {
+    for (const effect of process.conversation.step(input, this.clock.now())) {
+      if (effect.type === 'send') this.#sendFrame(process, effect.frame);
+      else if (effect.type === 'fault') throw new Error(`${process.label}: ${effect.message}`);
+      else if (effect.type === 'deliver') {
+        process.received.push(effect.text);
+        const { number } = effect;
+        this.after(this.between(0, 50), () => {
+          if (!process.dead) this.#converse(process, { type: 'delivered', number });
+        });
+      }
+    }
+  }
+
+  #sendFrame(process: Process, frame: PeerFrame): void {
+    const { active } = process.machine;
+    if (active !== undefined) this.#send(process, active, { kind: 'frame', frame });
+  }
+
+  // --- paths ---
+
+  /** Whether each of the two checks paths to the other as it is now. */
+  #mutual(process: Process): boolean {
+    const sessions = ([0, 1] as const).map((who) => this.people[who].machine.match?.session);
+    return (
+      !process.dead &&
+      this.people.every(({ paths }) => paths !== undefined) &&
+      sessions[0] === this.people[1].session &&
+      sessions[1] === this.people[0].session
+    );
+  }
+
+  #findPaths(): void {
+    for (const process of this.people) {
+      const { paths } = process;
+      this.after(this.between(10, 300), () => {
+        if (!this.#linkUp || !this.#mutual(process) || process.paths !== paths) return;
+        const checking = this.people.some(
+          (side) => (side.paths?.checkingUntil ?? 0) > this.clock.now(),
+        );
+        if (paths === undefined || paths.ready || !checking) return;
+        paths.ready = true;
+        this.#step(process, { type: 'path-ready' });
+      });
+    }
+  }
+
+  #losePath(process: Process): void {
+    const { paths } = process;
+    if (paths?.ready !== true) return;
+    paths.ready = false;
+    paths.checkingUntil = this.clock.now() + ROUNDS_MS;
+    this.#step(process, { type: 'path-lost' });
+    this.#findPaths();
+  }
+
+  /** What is no longer answered is lost after a while. */
+  #loseMismatchedPaths(): void {
+    for (const process of this.people) {
+      const { paths } = process;
+      if (paths?.ready !== true || this.#mutual(process)) continue;
+      this.after(PATH_LOST_MS, () => {
+        if (process.paths === paths && !this.#mutual(process)) this.#losePath(process);
+      });
+    }
+  }
+
+  // --- connections ---
+
+  #dial(process: Process): void {
+    const label = `c${++this.#connections}`;
+    const { paths } = process;
+    const startedAt = this.clock.now();
+    this.#note(`${process.label}    dials ${label}`);
+    const attempt = (): void => {
+      if (process.dead) return;
+      if (process.paths !== paths || paths === undefined) return;
+      if (this.clock.now() >= startedAt + HANDSHAKE_MS || this.chance(6)) {
+        this.#step(process, { type: 'dial-failed', reason: 'no answer' });
+        return;
+      }
+      const friend = this.friendOf(process);
+      if (!this.#linkUp || !this.#mutual(process)) {
+        this.after(100, attempt);
+        return;
+      }
+      const end = this.#newEnd(process, label);
+      // The dialer is done first: its last flight is on its way.
+      this.after(this.between(0, 150), () => this.#accept(end, friend));
+      this.#step(process, { type: 'dialled', connection: end.id });
+    };
+    this.after(this.chance(10) ? this.between(300, 3_000) : this.between(2, 150), attempt);
+  }
+
+  #accept(dialler: End, friend: Process): void {
+    if (friend.dead || friend.machine.match === undefined) return;
+    if (!this.#linkUp) {
+      // It is repeated until the dialler gives up.
+      if (dialler.open) this.after(100, () => this.#accept(dialler, friend));
+      else this.#note(`${dialler.label} never reached ${friend.label}`);
+      return;
+    }
+    if (!dialler.open && this.chance(50)) return;
+    const end = this.#newEnd(friend, dialler.label);
+    end.peer = dialler;
+    dialler.peer = end;
+    this.#step(friend, { type: 'accepted', connection: end.id });
+    this.#deliverAll(dialler);
+    if (!dialler.open) this.#abandon(dialler);
+  }
+
+  #newEnd(process: Process, label: string): End {
+    const end: End = {
+      process,
+      id: ++process.lastId,
+      label,
+      open: true,
+      peer: undefined,
+      inFlight: [],
+      lastArrivalAt: 0,
+    };
+    process.ends.set(end.id, end);
+    this.#note(`${process.label}    ${label} is its connection ${end.id}`);
+    return end;
+  }
+
+  #openEnd(process: Process, id: ConnectionId): End {
+    const end = process.ends.get(id);
+    if (end?.open !== true) throw new Error(`${process.label} uses ${id}, which is closed`);
+    return end;
+  }
+
+  #send(process: Process, id: ConnectionId, sent: Sent): void {
+    const end = this.#openEnd(process, id);
+    end.inFlight.push(sent);
+    this.#deliverSoon(end);
+  }
+
+  /** What is in flight arrives in order, each after a delay of its own, and waits for the network. */
+  #deliverSoon(from: End): void {
+    const delayMs = this.chance(5) ? this.between(200, 2_000) : this.between(1, 80);
+    const at = Math.max(from.lastArrivalAt, this.clock.now() + delayMs);
+    from.lastArrivalAt = at;
+    this.after(at - this.clock.now(), () => {
+      const to = from.peer;
+      if (to?.open !== true || to.process.dead || !this.#linkUp) return;
+      const sent = from.inFlight.shift();
+      if (sent !== undefined) this.#receive(to, sent);
+    });
+  }
+
+  #deliverAll(from: End): void {
+    for (let count = from.inFlight.length; count > 0; count--) this.#deliverSoon(from);
+  }
+
+  #receive(to: End, sent: Sent): void {
+    const { process, id } = to;
+    if (sent.kind === 'frame') {
+      if (!process.machine.carries(id)) return;
+      if (process.machine.active === undefined) throw new Error('frames come where none can go');
+      this.#converse(process, { type: 'frame', frame: sent.frame });
+      return;
+    }
+    const { generation, receivedUpTo } = sent;
+    if (sent.kind === 'welcome') {
+      this.#step(process, { type: 'welcome', connection: id, generation, receivedUpTo });
+      return;
+    }
+    const session = to.peer?.process.session;
+    if (session === undefined) throw new Error('a hello from nobody');
+    this.#step(process, { type: 'hello', connection: id, session, generation, receivedUpTo });
+  }
+
+  /** One end closes; `reason` is what its own machine is told, undefined where that did it. */
+  #closeEnd(end: End, reason: string | undefined): void {
+    if (!end.open) return;
+    end.open = false;
+    this.#abandon(end);
+    if (reason !== undefined) {
+      this.#step(end.process, { type: 'closed', connection: end.id, reason });
+    }
+  }
+
+  /** What a closed end leaves behind: some of what it sent still arrives, and the other hears, or not. */
+  #abandon(end: End): void {
+    end.inFlight.length = this.#random.below(end.inFlight.length + 1);
+    const heard = !this.chance(30);
+    const noticeMs = heard ? this.between(1, 1_500) : IDLE_MS;
+    const notice = (): void => {
+      const to = end.peer;
+      if (to?.open !== true) return;
+      if (heard && !this.#linkUp) this.after(IDLE_MS, notice);
+      else this.#closeEnd(to, heard ? 'closed by the friend' : 'idle');
+    };
+    this.after(Math.max(noticeMs, end.lastArrivalAt - this.clock.now()), notice);
+  }
+}
+
+function describe(event: LinkInput | LinkEffect): string {
+  const details = Object.entries(event).flatMap(([name, value]: [string, unknown]) => {
+    if (name === 'type' || name === 'key' || name === 'endpoint') return [];
+    if (name === 'match') {
+      const match = value as { session: SessionId; friendWasWaiting: boolean };
+      return [`session ${match.session.startedAt}, waiting ${match.friendWasWaiting}`];
+    }
+    if (name === 'session') return [`session ${(value as SessionId).startedAt}`];
+    return [`${name} ${String(value)}`];
+  });
+  return `${event.type} ${details.join(', ')}`;
+}

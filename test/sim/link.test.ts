@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../src/base/random.ts';
+import { World } from './link-world.ts';
+
+const SEEDS = 2_000;
+/** From the end of all faults to one connection in use on both sides. */
+const SETTLED_WITHIN_MS = 60_000;
+/** Then nothing at all may happen for so long. */
+const QUIET_MS = 60_000;
+
+interface Troubles {
+  readonly cuts: boolean;
+  readonly outages: boolean;
+  readonly restarts: boolean;
+}
+
+/** Whether both sides use one and the same connection, and no other is open. */
+function settled(world: World): boolean {
+  const [one, other] = world.people;
+  const [end] = one.openEnds;
+  return (
+    end !== undefined &&
+    one.openEnds.length === 1 &&
+    other.openEnds.length === 1 &&
+    one.machine.active === end.id &&
+    end.peer !== undefined &&
+    other.machine.active === end.peer.id &&
+    other.openEnds[0] === end.peer
+  );
+}
+
+/** @returns how long it took, from the end of the faults, to settle. */
+function run(seed: number, troubles: Troubles): { world: World; settledAfterMs: number } {
+  const random = seededRandom(seed);
+  const world = new World(random);
+  try {
+    world.matchBoth();
+    for (let step = world.between(0, 25); step > 0; step--) {
+      const pauseMs = world.chance(30) ? world.between(2_000, 40_000) : world.between(0, 600);
+      world.clock.runUntil(world.clock.now() + pauseMs);
+      const who = random.below(2) as 0 | 1;
+      const dice = random.below(100);
+      if (dice < 40) world.say(who);
+      else if (dice < 65 && troubles.cuts) world.cut(who);
+      else if (dice < 72 && troubles.outages) world.losePathOf(who);
+      else if (dice < 85 && troubles.outages) world.breakNetwork();
+      else if (dice < 94) world.healNetwork();
+      else if (troubles.restarts) world.restart(who);
+    }
+    world.say(0);
+    world.say(1);
+    world.healNetwork();
+    return { world, settledAfterMs: settle(world) };
+  } catch (error) {
+    const trace = world.trace.slice(-250).join('\n');
+    throw new Error(`seed ${seed}: ${String(error)}\n${trace}`, { cause: error });
+  }
+}
+
+function settle(world: World): number {
+  const healedAt = world.clock.now();
+  let settledAt: number | undefined;
+  const end = (): number => (settledAt ?? healedAt + SETTLED_WITHIN_MS) + QUIET_MS;
+  for (let next = world.clock.nextAt; next !== undefined; next = world.clock.nextAt) {
+    if (settledAt === undefined && next > healedAt + SETTLED_WITHIN_MS) {
+      throw new Error('the two sides do not agree on a connection');
+    }
+    if (next > end()) break;
+    world.clock.fireNext();
+    // Only what lasts counts.
+    if (!settled(world)) settledAt = undefined;
+    else settledAt ??= world.clock.now();
+    if (world.clock.now() > healedAt + SETTLED_WITHIN_MS + QUIET_MS) break;
+  }
+  if (settledAt === undefined) throw new Error('the two sides have no connection');
+  for (const process of world.people) {
+    const friend = world.friendOf(process);
+    const due = process.machine.nextDeadline();
+    if (due !== undefined) throw new Error(`${process.label} still has something due at ${due}`);
+    expect(process.conversation.unacknowledged, 'without acknowledgement').toBe(0);
+    const heard = friend.received.filter((text) => text.startsWith(`${process.label}/`));
+    const first = process.said - heard.length;
+    expect(heard, 'once, in order, up to the last').toEqual(
+      heard.map((_, index) => `${process.label}/${first + index + 1}`),
+    );
+    expect(heard.length).toBeGreaterThan(0);
+  }
+  return settledAt - healedAt;
+}
+
+describe('two peers that are matched settle on one connection, the same on both sides', () => {
+  it.each<[string, Troubles, number]>([
+    ['over a network without faults', { cuts: false, outages: false, restarts: false }, 15_000],
+    ['when connections break on one side', { cuts: true, outages: false, restarts: false }, 20_000],
+    ['when the network fails and heals', { cuts: false, outages: true, restarts: false }, 30_000],
+    [
+      'when everything breaks and programs restart',
+      { cuts: true, outages: true, restarts: true },
+      30_000,
+    ],
+  ])(`%s, ${SEEDS} seeds`, (_, troubles, boundMs) => {
+    const took: number[] = [];
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { settledAfterMs } = run(seed, troubles);
+      took.push(settledAfterMs);
+      if (settledAfterMs > boundMs) {
+        throw new Error(`seed ${seed} took ${settledAfterMs} ms to settle`);
+      }
+    }
+    took.sort((a, b) => a - b);
+    const at = (part: number): number =>
+      Math.round(took[Math.floor(part * (took.length - 1))] ?? 0);
+    console.log(`settled after p50 ${at(0.5)} p90 ${at(0.9)} p99 ${at(0.99)} max ${at(1)} ms`);
+  });
+});
