@@ -1,10 +1,11 @@
 import { createClusterCa, createSelfSigned, issueCertificate } from '../../src/base/certificate.ts';
-import type { Address } from '../../src/base/address.ts';
+import { type Address, formatAddress } from '../../src/base/address.ts';
+import { LoadBalancer } from '../../src/loadbalancer/load-balancer.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Identity } from '../../src/base/identity.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { systemRandom } from '../../src/base/random.ts';
-import { RENDEZVOUS_NAME } from '../../src/base/role-names.ts';
+import { LOAD_BALANCER_NAME, RENDEZVOUS_NAME } from '../../src/base/role-names.ts';
 import { type QuicConnection, QuicEndpoint, type QuicStream } from '../../src/quic/index.ts';
 import { RendezvousServer } from '../../src/rendezvous/rendezvous-server.ts';
 import { encodeFrame, FrameDecoder, MAX_RENDEZVOUS_FRAME_BYTES } from '../../src/rpc/frames.ts';
@@ -15,26 +16,90 @@ import type { ClusterTls } from '../../src/rpc/tls-files.ts';
 
 const LOOPBACK: Address = { host: '127.0.0.1', port: 0 };
 
-/** A cluster's CA and what its servers prove themselves with. */
-export async function clusterTls(): Promise<ClusterTls> {
-  const ca = await createClusterCa();
-  return { caPem: ca.certPem, identity: await issueCertificate(ca, RENDEZVOUS_NAME) };
+/** What the servers and the load balancers of a cluster prove themselves with. */
+export interface ClusterSecrets {
+  readonly server: ClusterTls;
+  readonly balancer: ClusterTls;
 }
 
-export async function startServer(
-  tls: ClusterTls,
-  options: Partial<Parameters<typeof RendezvousServer.start>[0]> = {},
-): Promise<RendezvousServer> {
-  return RendezvousServer.start({
-    listen: [LOOPBACK],
-    clusterListen: [LOOPBACK],
-    loadBalancers: [],
-    tls,
-    clock: systemClock,
-    random: systemRandom,
-    logger: silentLogger,
-    ...options,
-  });
+export async function clusterSecrets(): Promise<ClusterSecrets> {
+  const ca = await createClusterCa();
+  const caPem = ca.certPem;
+  return {
+    server: { caPem, identity: await issueCertificate(ca, RENDEZVOUS_NAME) },
+    balancer: { caPem, identity: await issueCertificate(ca, LOAD_BALANCER_NAME) },
+  };
+}
+
+/** Load balancers, servers and peers of one test, all on loopback, and ended with it. */
+export class TestCluster {
+  readonly #secrets: ClusterSecrets;
+  readonly balancers: LoadBalancer[] = [];
+  readonly servers: RendezvousServer[] = [];
+  readonly peers: TestPeer[] = [];
+
+  constructor(secrets: ClusterSecrets) {
+    this.#secrets = secrets;
+  }
+
+  async balancer(): Promise<LoadBalancer> {
+    const balancer = await LoadBalancer.start({
+      listen: [LOOPBACK],
+      clusterListen: [LOOPBACK],
+      tls: this.#secrets.balancer,
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+    });
+    this.balancers.push(balancer);
+    return balancer;
+  }
+
+  /** Starts a server that registers with every balancer there is, and waits until it is ready. */
+  async server(
+    options: Partial<Parameters<typeof RendezvousServer.start>[0]> = {},
+  ): Promise<RendezvousServer> {
+    const server = await RendezvousServer.start({
+      listen: [LOOPBACK],
+      clusterListen: [LOOPBACK],
+      loadBalancers: this.balancers.flatMap(({ clusterAddresses }) =>
+        clusterAddresses.map(formatAddress),
+      ),
+      tls: this.#secrets.server,
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+      ...options,
+    });
+    this.servers.push(server);
+    await server.ready;
+    return server;
+  }
+
+  /** Connects a peer, which says nothing yet. */
+  async connect(server: RendezvousServer, name: string, identity?: Identity): Promise<TestPeer> {
+    const peer = await TestPeer.connect(server, name, identity);
+    this.peers.push(peer);
+    return peer;
+  }
+
+  /** Connects a peer, says hello and waits for the welcome. */
+  async register(
+    server: RendezvousServer,
+    name: string,
+    parts: HelloParts & { identity?: Identity } = {},
+  ): Promise<TestPeer> {
+    const peer = await this.connect(server, name, parts.identity);
+    peer.hello(parts);
+    await peer.next('welcome');
+    return peer;
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.peers.map((peer) => peer.leave()));
+    await Promise.all(this.servers.map((server) => server.stop()));
+    await Promise.all(this.balancers.map((balancer) => balancer.stop()));
+  }
 }
 
 export type ServerFrame = NonNullable<ServerToPeer['kind']>;
@@ -110,24 +175,13 @@ export class TestPeer {
     return new TestPeer(name, own, endpoint, connection);
   }
 
-  /** Connects, says hello and waits for the welcome. */
-  static async register(
-    server: RendezvousServer,
-    name: string,
-    parts: HelloParts & { identity?: Identity } = {},
-  ): Promise<TestPeer> {
-    const peer = await TestPeer.connect(server, name, parts.identity);
-    peer.hello(parts);
-    await peer.next('welcome');
-    return peer;
-  }
-
   get key(): Buffer {
     return Buffer.from(this.identity.fingerprint);
   }
 
   hello(parts: HelloParts = {}): void {
-    const { friends = [], wishes = friends.map(wishFor), session = newSession() } = parts;
+    const session = parts.session ?? newSession();
+    const wishes = parts.wishes ?? (parts.friends ?? []).map((friend) => wishFor(friend));
     const endpoint = {
       candidates: [],
       ufrag: 'ufrag',
@@ -143,6 +197,11 @@ export class TestPeer {
 
   send(kind: NonNullable<PeerToServer['kind']>): void {
     this.stream.write(encodeFrame(PeerToServer.encode({ kind }).finish()));
+  }
+
+  /** Resolves once the connection is closed, whoever closes it. */
+  get gone(): Promise<unknown> {
+    return this.connection.closed;
   }
 
   wish(friend: string, withdraw = false): void {
@@ -166,12 +225,19 @@ export class TestPeer {
     return this.#frames;
   }
 
+  /** Tries another protocol, or another server. */
+  async dial(server: RendezvousServer, alpn: string): Promise<QuicConnection> {
+    const [remote] = server.peerAddresses;
+    if (remote === undefined) throw new Error('the server has no address');
+    return this.#endpoint.dial({ remote, alpn, verify: () => true });
+  }
+
   async leave(): Promise<void> {
     this.connection.close();
     await this.#endpoint.close();
   }
 }
 
-export function wishFor(friend: string): Wish {
-  return { friend, friendKey: Buffer.alloc(0) };
+export function wishFor(friend: string, friendKey: Uint8Array = Buffer.alloc(0)): Wish {
+  return { friend, friendKey: Buffer.from(friendKey) };
 }

@@ -1,45 +1,30 @@
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { RendezvousServer } from '../../src/rendezvous/rendezvous-server.ts';
-import type { ClusterTls } from '../../src/rpc/tls-files.ts';
-import { clusterTls, type HelloParts, startServer, TestPeer } from './rendezvous-support.ts';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createSelfSigned } from '../../src/base/certificate.ts';
+import { FRIEND_ALPN, OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
+import {
+  clusterSecrets,
+  type ClusterSecrets,
+  newSession,
+  TestCluster,
+  wishFor,
+} from './rendezvous-support.ts';
 
-let tls: ClusterTls;
-let servers: RendezvousServer[] = [];
-let peers: TestPeer[] = [];
+let secrets: ClusterSecrets;
+let cluster: TestCluster;
 
 beforeAll(async () => {
-  tls = await clusterTls();
+  secrets = await clusterSecrets();
 });
-
-afterEach(async () => {
-  await Promise.all(peers.map((peer) => peer.leave()));
-  await Promise.all(servers.map((server) => server.stop()));
-  peers = [];
-  servers = [];
+beforeEach(() => {
+  cluster = new TestCluster(secrets);
 });
-
-async function server(): Promise<RendezvousServer> {
-  const started = await startServer(tls);
-  servers.push(started);
-  await started.ready;
-  return started;
-}
-
-async function register(
-  at: RendezvousServer,
-  name: string,
-  parts: Parameters<typeof TestPeer.register>[2] & HelloParts,
-): Promise<TestPeer> {
-  const peer = await TestPeer.register(at, name, parts);
-  peers.push(peer);
-  return peer;
-}
+afterEach(() => cluster.end());
 
 describe('one server alone', () => {
   it('matches two peers who name each other', async () => {
-    const only = await server();
-    const alice = await register(only, 'alice', { friends: ['bob'] });
-    const bob = await register(only, 'bob', { friends: ['alice'] });
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice', { friends: ['bob'] });
+    const bob = await cluster.register(server, 'bob', { friends: ['alice'] });
     const [toAlice, toBob] = await Promise.all([alice.next('match'), bob.next('match')]);
     expect(toAlice.friend).toBe('bob');
     expect(Buffer.compare(toAlice.friendKey, bob.key)).toBe(0);
@@ -47,5 +32,171 @@ describe('one server alone', () => {
     expect(toBob.friendEndpoint?.candidates).toHaveLength(1);
     expect(toAlice.friendWasWaiting).not.toBe(toBob.friendWasWaiting);
     expect(toBob.friendSession).toEqual(toAlice.ownSession);
+  });
+
+  it('tells a peer where it was seen', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.connect(server, 'alice');
+    alice.hello();
+    const { observed, serverId } = await alice.next('welcome');
+    expect(observed?.ip).toEqual(Buffer.from([127, 0, 0, 1]));
+    expect(serverId).toBe(server.id);
+  });
+
+  it('introduces a peer to two others who want it', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice', { friends: ['bob', 'carol'] });
+    const bob = await cluster.register(server, 'bob', { friends: ['alice'] });
+    const carol = await cluster.register(server, 'carol', { friends: ['alice'] });
+    const friends = [(await alice.next('match')).friend, (await alice.next('match')).friend];
+    expect(friends).toEqual(['bob', 'carol']);
+    expect((await bob.next('match')).friend).toBe('alice');
+    expect((await carol.next('match')).friend).toBe('alice');
+  });
+
+  it('confirms a wish made later and matches on it', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice');
+    const bob = await cluster.register(server, 'bob', { friends: ['alice'] });
+    alice.wish('bob');
+    expect((await alice.next('wishAccepted')).wish?.friend).toBe('bob');
+    expect((await alice.next('match')).friend).toBe('bob');
+    expect((await bob.next('match')).friend).toBe('alice');
+  });
+
+  it('refuses a name that is taken, at once, and again gives it when it is free', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice');
+    const stranger = await cluster.connect(server, 'alice');
+    stranger.hello();
+    expect(await stranger.next('error')).toMatchObject({ code: 'CHATTY_NAME_TAKEN' });
+    await stranger.gone;
+    await alice.leave();
+    await expect.poll(() => server.counts.records).toBe(0);
+    await cluster.register(server, 'alice');
+  });
+
+  it('lets a squatter stand between nobody who know each other’s keys', async () => {
+    const server = await cluster.server();
+    const identity = await createSelfSigned('peer');
+    const squatter = await cluster.register(server, 'alice', { friends: ['bob'] });
+    const wishes = [wishFor('alice', identity.fingerprint)];
+    const bob = await cluster.register(server, 'bob', { wishes });
+    expect(Buffer.compare((await bob.next('wishConflict')).heldBy, squatter.key)).toBe(0);
+    const alice = await cluster.register(server, 'alice', { friends: ['bob'], identity });
+    expect(Buffer.compare((await bob.next('match')).friendKey, alice.key)).toBe(0);
+    expect((await alice.next('match')).friend).toBe('bob');
+    expect(squatter.unread).toEqual([]);
+  });
+
+  it('replaces a process by a newer one of the same name and key', async () => {
+    const server = await cluster.server();
+    const identity = await createSelfSigned('peer');
+    const older = await cluster.register(server, 'alice', { identity });
+    const bob = await cluster.register(server, 'bob', { friends: ['alice'] });
+    const session = newSession();
+    await cluster.register(server, 'alice', { identity, session, friends: ['bob'] });
+    expect(await older.next('error')).toMatchObject({ code: 'CHATTY_REPLACED' });
+    expect((await bob.next('match')).friendSession).toEqual(session);
+    await older.gone;
+  });
+
+  it.each([
+    ['an empty name', '', {}, 'CHATTY_USAGE'],
+    ['a name with control characters', 'al\u0007ice', {}, 'CHATTY_USAGE'],
+    ['its own name as a wish', 'alice', { friends: ['alice'] }, 'CHATTY_USAGE'],
+    ['no credentials', 'alice', { endpoint: { ufrag: '' } }, 'CHATTY_PROTOCOL'],
+    [
+      'a later version only',
+      'alice',
+      { protocol: { ...OWN_PROTOCOL, lowestVersion: 7, highestVersion: 9 } },
+      'CHATTY_VERSION',
+    ],
+  ])('refuses %s with a reason', async (_what, name, parts, code) => {
+    const server = await cluster.server();
+    const peer = await cluster.connect(server, name);
+    peer.hello(parts);
+    const fault = await peer.next('error');
+    expect(fault.code).toBe(code);
+    expect(fault.message.length).toBeGreaterThan(20);
+    await peer.gone;
+    expect(server.counts.records).toBe(0);
+  });
+
+  it('serves everybody else while a client says nothing', async () => {
+    const server = await cluster.server();
+    await cluster.connect(server, 'silent');
+    const alice = await cluster.register(server, 'alice', { friends: ['bob'] });
+    await cluster.register(server, 'bob', { friends: ['alice'] });
+    expect((await alice.next('match')).friend).toBe('bob');
+  });
+
+  it('lives on when it is sent garbage instead of frames', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice', { friends: ['bob'] });
+    const frames = [
+      Buffer.from('ffffffff00', 'hex'),
+      Buffer.from('00000003ffffff', 'hex'),
+      Buffer.from('000000050a037f7f7f', 'hex'),
+    ];
+    for (const garbage of frames) {
+      const hostile = await cluster.connect(server, 'mallory');
+      hostile.stream.write(garbage);
+      expect(await hostile.next('error')).toMatchObject({ code: 'CHATTY_PROTOCOL' });
+      await hostile.gone;
+    }
+    const late = await cluster.register(server, 'eve');
+    late.stream.write(Buffer.from('ffffffff', 'hex'));
+    expect(await late.next('error')).toMatchObject({ code: 'CHATTY_PROTOCOL' });
+    await cluster.register(server, 'bob', { friends: ['alice'] });
+    expect((await alice.next('match')).friend).toBe('bob');
+    await expect.poll(() => server.counts.records).toBe(2);
+  });
+
+  it('cuts off a peer that sends frames without end', async () => {
+    const server = await cluster.server();
+    const peer = await cluster.register(server, 'alice');
+    for (let index = 0; index < 1_000; index++) peer.wish(`friend ${index % 100}`);
+    expect(await peer.next('error')).toMatchObject({ code: 'CHATTY_OVERLOADED' });
+    await peer.gone;
+  });
+
+  it('answers no frame of a later version, and goes on', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice');
+    // A field that is not defined yet.
+    alice.stream.write(Buffer.from('00000004ba3e0101', 'hex'));
+    alice.wish('bob');
+    expect((await alice.next('wishAccepted')).wish?.friend).toBe('bob');
+  });
+
+  it('holds as many peers as it may, and says so to the next', async () => {
+    const server = await cluster.server({ settings: { maxRegistrations: 1 } });
+    await cluster.register(server, 'alice');
+    const bob = await cluster.connect(server, 'bob');
+    bob.hello();
+    const fault = await bob.next('error');
+    expect(fault).toMatchObject({ code: 'CHATTY_OVERLOADED' });
+    expect(fault.retryAfterMs).toBeGreaterThan(0);
+  });
+
+  it('tells peers to move when it drains, and stops when they have', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice');
+    const drained = server.drain();
+    expect((await alice.next('move')).deadlineMs).toBe(10_000);
+    const late = cluster.connect(server, 'bob').then(async (bob) => {
+      bob.hello();
+      return bob.next('error');
+    });
+    expect(await late).toMatchObject({ code: 'CHATTY_NO_SERVER' });
+    alice.send({ $case: 'leave', value: {} });
+    await drained;
+  });
+
+  it('speaks only its own protocol', async () => {
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice');
+    await expect(alice.dial(server, FRIEND_ALPN)).rejects.toThrow();
   });
 });

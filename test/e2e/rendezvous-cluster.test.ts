@@ -1,0 +1,120 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createSelfSigned } from '../../src/base/certificate.ts';
+import {
+  clusterSecrets,
+  type ClusterSecrets,
+  newSession,
+  TestCluster,
+} from './rendezvous-support.ts';
+
+let secrets: ClusterSecrets;
+let cluster: TestCluster;
+
+beforeAll(async () => {
+  secrets = await clusterSecrets();
+});
+beforeEach(() => {
+  cluster = new TestCluster(secrets);
+});
+afterEach(() => cluster.end());
+
+describe('several servers', () => {
+  it('match peers on two of them, each from its own server', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    const alice = await cluster.register(one, 'alice', { friends: ['bob'] });
+    const bob = await cluster.register(two, 'bob', { friends: ['alice'] });
+    const [toAlice, toBob] = await Promise.all([alice.next('match'), bob.next('match')]);
+    expect(toAlice.friend).toBe('bob');
+    expect(toBob.friend).toBe('alice');
+    expect(Number(toAlice.friendWasWaiting) + Number(toBob.friendWasWaiting)).toBe(1);
+  });
+
+  it('give a newcomer the peers there are before it serves', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    await cluster.register(one, 'alice', { friends: ['dave'] });
+    const bob = await cluster.register(two, 'bob', { friends: ['dave'] });
+    const newcomer = await cluster.server();
+    expect(newcomer.counts.records).toBe(2);
+    const dave = await cluster.register(newcomer, 'dave', { friends: ['alice', 'bob'] });
+    const friends = [(await dave.next('match')).friend, (await dave.next('match')).friend];
+    expect(friends.sort()).toEqual(['alice', 'bob']);
+    expect((await bob.next('match')).friend).toBe('dave');
+  });
+
+  it('forget a peer everywhere when its connection closes', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    const alice = await cluster.register(one, 'alice');
+    await expect.poll(() => two.counts.records).toBe(1);
+    await alice.leave();
+    await expect.poll(() => [one.counts.records, two.counts.records]).toEqual([0, 0]);
+  });
+
+  it('forget the peers of a server that stops', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    await cluster.register(one, 'alice');
+    await expect.poll(() => two.counts.records).toBe(1);
+    await one.stop();
+    await expect.poll(() => two.counts.records).toBe(0);
+  });
+
+  it('keep a peer with two registrations until the last is gone', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    const parts = { identity: await createSelfSigned('peer'), session: newSession() };
+    const here = await cluster.register(one, 'alice', { ...parts, friends: ['bob'] });
+    await cluster.register(two, 'alice', { ...parts, friends: ['bob'] });
+    await expect.poll(() => one.counts.records).toBe(2);
+    await here.leave();
+    await expect.poll(() => one.counts.records).toBe(1);
+    const bob = await cluster.register(one, 'bob', { friends: ['alice'] });
+    expect((await bob.next('match')).friend).toBe('alice');
+  });
+
+  it('refuse a name that is taken on another of them', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    await cluster.register(one, 'alice');
+    await expect.poll(() => two.counts.records).toBe(1);
+    const stranger = await cluster.connect(two, 'alice');
+    stranger.hello();
+    expect(await stranger.next('error')).toMatchObject({ code: 'CHATTY_NAME_TAKEN' });
+  });
+
+  it('leave a name to one of two strangers who took it at once', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    const first = await cluster.connect(one, 'alice');
+    const second = await cluster.connect(two, 'alice');
+    first.hello();
+    second.hello();
+    const refused = await Promise.race([first.next('error'), second.next('error')]);
+    expect(refused).toMatchObject({ code: 'CHATTY_NAME_TAKEN' });
+    await expect.poll(() => [one.counts.records, two.counts.records]).toEqual([1, 1]);
+  });
+
+  it('replace a process by a newer one on another of them', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    const identity = await createSelfSigned('peer');
+    const older = await cluster.register(one, 'alice', { identity });
+    await cluster.register(two, 'alice', { identity });
+    expect(await older.next('error')).toMatchObject({ code: 'CHATTY_REPLACED' });
+  });
+
+  it('register with every load balancer, also one that starts later', async () => {
+    const [first, second] = [await cluster.balancer(), await cluster.balancer()];
+    await cluster.server();
+    expect(first.clusterAddresses).not.toEqual(second.clusterAddresses);
+    const server = await cluster.server();
+    const alice = await cluster.register(server, 'alice', { friends: ['bob'] });
+    await second.stop();
+    const third = await cluster.server();
+    const bob = await cluster.register(third, 'bob', { friends: ['alice'] });
+    expect((await alice.next('match')).friend).toBe('bob');
+    expect((await bob.next('match')).friend).toBe('alice');
+  });
+});
