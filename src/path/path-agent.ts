@@ -49,6 +49,8 @@ export class PathAgent {
 
   readonly #local: Credentials;
   #remote: Credentials;
+  /** Credentials that servers told while a path stood. */
+  #successor: Credentials | undefined;
   #codec: CheckCodec;
   readonly #checklist: Checklist;
   readonly #transactions: Transactions;
@@ -218,21 +220,24 @@ export class PathAgent {
 
   #onCandidates(candidates: readonly Candidate[], credentials: Credentials): void {
     const { ufrag, password } = credentials;
-    if (ufrag !== this.#remote.ufrag || password !== this.#remote.password) {
-      // The friend has started anew (RFC 8445 §9): what went before is about nobody.
-      this.#remote = { ufrag, password };
-      this.#codec = new CheckCodec(this.#local, this.#remote);
-      this.#transactions.clear();
-      for (const pair of this.#checklist) {
-        if (pair.answered) this.#effects.push({ type: 'lost', path: pair.path });
-      }
-      this.#checklist.clear();
-      this.#punchAt = this.#now;
-    }
+    const isNew = ufrag !== this.#remote.ufrag || password !== this.#remote.password;
+    this.#successor = isNew ? { ufrag, password } : undefined;
+    // A server's word must not end a path that works: it is believed when there is none.
+    if (isNew && this.#selection.path === undefined) this.#adoptCredentials();
     const added = this.#checklist.tell(candidates, this.#now);
     for (const pair of added) pair.startRound(this.#now);
     if (this.#round !== undefined && added.length > 0) this.#round.endsAt = this.#now + ROUND_MS;
     if (this.state === 'failed') this.#schedulePunch();
+  }
+
+  /** The friend has started anew (RFC 8445 §9): what was on its way is for nobody. */
+  #adoptCredentials(): void {
+    if (this.#successor === undefined) return;
+    this.#remote = this.#successor;
+    this.#successor = undefined;
+    this.#codec = new CheckCodec(this.#local, this.#remote);
+    this.#transactions.clear();
+    this.#punchAt = this.#now;
   }
 
   #schedulePunch(): void {
@@ -264,6 +269,7 @@ export class PathAgent {
       this.#effects.push({ type: 'selected', path, previous });
     } else if (previous !== undefined) {
       this.#effects.push({ type: 'all-lost' });
+      this.#adoptCredentials();
       this.#schedulePunch();
     }
   }

@@ -1,0 +1,590 @@
+import { describe, expect, it } from 'vitest';
+import { type Address, formatAddress, parseAddress } from '../../../src/base/address.ts';
+import { seededRandom } from '../../../src/base/random.ts';
+import type { Candidate } from '../../../src/path/candidate.ts';
+import { CheckCodec, pairStateOf } from '../../../src/path/check-message.ts';
+import { PathAgent, type PathAgentOptions } from '../../../src/path/path-agent.ts';
+import type { PathEffect, PathInput } from '../../../src/path/path-events.ts';
+import {
+  mappedAddressOf,
+  parseStun,
+  type StunMessage,
+  usernameOf,
+} from '../../../src/path/stun.ts';
+
+const LOCAL = { ufrag: 'localfrag', password: 'the-password-of-this-side' };
+const REMOTE = { ufrag: 'remotefrag', password: 'the-password-of-the-friend' };
+const OWN: Address = { host: '203.0.113.5', port: 5000 };
+
+function address(text: string): Address {
+  const parsed = parseAddress(text);
+  if (parsed === undefined) throw new Error(`${text} is no address`);
+  return parsed;
+}
+
+const candidate = (kind: Candidate['kind'], text: string): Candidate => ({
+  kind,
+  address: address(text),
+});
+
+function parsed(datagram: Uint8Array): StunMessage {
+  const message = parseStun(datagram);
+  if (message === undefined) throw new Error('not a STUN message');
+  return message;
+}
+
+interface Sent {
+  readonly at: number;
+  readonly to: string;
+  readonly message: StunMessage;
+}
+
+/** An agent whose friend is the test: what it sends and says is recorded with its time. */
+class Harness {
+  readonly agent: PathAgent;
+  readonly sent: Sent[] = [];
+  readonly events: string[] = [];
+  readonly friend: CheckCodec;
+  now = 0;
+  #ids = 0;
+
+  constructor(
+    candidates: readonly Candidate[],
+    options: Partial<PathAgentOptions> = {},
+    friend = REMOTE,
+  ) {
+    this.friend = new CheckCodec(friend, LOCAL);
+    this.agent = new PathAgent(
+      {
+        local: LOCAL,
+        remote: REMOTE,
+        remoteCandidates: candidates,
+        families: new Set([4, 6] as const),
+        onLoopback: false,
+        random: seededRandom(1),
+        ...options,
+      },
+      0,
+    );
+  }
+
+  step(input: PathInput): PathEffect[] {
+    const effects = this.agent.step(input, this.now);
+    for (const effect of effects) {
+      if (effect.type === 'send') {
+        const message = parsed(effect.datagram);
+        this.sent.push({ at: this.now, to: formatAddress(effect.remote), message });
+      } else this.events.push(this.#describe(effect));
+    }
+    return effects;
+  }
+
+  #describe(effect: Exclude<PathEffect, { type: 'send' }>): string {
+    const at = `${Math.round(this.now)} ${effect.type}`;
+    if ('path' in effect) return `${at} ${formatAddress(effect.path.remote)}`;
+    return effect.type === 'round-failed' ? `${at} ${effect.round}` : at;
+  }
+
+  /** Lets time pass, the agent being told exactly when it asked to be. */
+  runUntil(end: number): void {
+    for (let steps = 0; ; steps++) {
+      const deadline = this.agent.nextDeadline();
+      if (deadline === undefined || deadline > end) break;
+      if (steps > 10_000) throw new Error('deadlines make no progress');
+      this.now = Math.max(this.now, deadline);
+      this.step({ type: 'tick' });
+    }
+    this.now = end;
+  }
+
+  receive(datagram: Uint8Array, from: string): PathEffect[] {
+    return this.step({ type: 'stun', message: parsed(datagram), remote: address(from) });
+  }
+
+  /** The friend's check, with a transaction id of its own. */
+  check(state: { answered?: boolean; lan?: boolean } = {}, small = false): Uint8Array {
+    const id = new Uint8Array(12)
+      .fill(0xee)
+      .with(0, ++this.#ids & 0xff)
+      .with(1, this.#ids >> 8);
+    return this.friend.encodeCheck(id, stateOf(state), small);
+  }
+
+  /** The friend's answer to the last check that went to `to`. */
+  answer(to: string, state: { answered?: boolean; lan?: boolean } = {}): Uint8Array {
+    const check = this.checks(to).at(-1);
+    if (check === undefined) throw new Error(`nothing was sent to ${to}`);
+    return this.friend.encodeAnswer(check.message.transactionId, OWN, stateOf(state));
+  }
+
+  checks(to?: string): Sent[] {
+    return this.sent.filter(
+      (sent) => sent.message.kind === 'request' && (to === undefined || sent.to === to),
+    );
+  }
+
+  /** A path at `to` that both sides have checked, after `rttMs`. */
+  establish(to: string, lan = false, rttMs = 10): void {
+    this.now += rttMs;
+    this.receive(this.answer(to, { answered: true, lan }), to);
+  }
+}
+
+function stateOf(state: { answered?: boolean; lan?: boolean }): {
+  answered: boolean;
+  pathClass: 'lan' | 'public';
+} {
+  return { answered: state.answered ?? false, pathClass: state.lan === true ? 'lan' : 'public' };
+}
+
+const PUBLIC = '198.51.100.7:7000';
+const LAN = '192.168.1.7:7000';
+
+describe('checking candidates', () => {
+  it('sends to what servers observed first, IPv6 before IPv4, 5 ms apart', () => {
+    const harness = new Harness([
+      candidate('host', '192.168.1.7:7000'),
+      candidate('host', '[fd00::7]:7000'),
+      candidate('srflx', '198.51.100.7:7000'),
+      candidate('srflx', '[2001:db8::7]:7000'),
+      candidate('mapped', '198.51.100.7:7001'),
+    ]);
+    harness.runUntil(20);
+    expect(harness.sent.map(({ at, to }) => `${at} ${to}`)).toEqual([
+      '0 [2001:db8::7]:7000',
+      '5 198.51.100.7:7000',
+      '10 198.51.100.7:7001',
+      '15 [fd00::7]:7000',
+      '20 192.168.1.7:7000',
+    ]);
+  });
+
+  it('repeats after 33, 66, … 2000 ms, in three rounds of 4 s, then gives up', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(60_000);
+    const round = [0, 33, 99, 232, 498, 1031, 2097];
+    const starts = [0, 4000, 8000];
+    expect(harness.sent.map(({ at }) => at)).toEqual(
+      starts.flatMap((start) => round.map((at) => start + at)),
+    );
+    expect(harness.events).toEqual([
+      '4000 round-failed 1',
+      '8000 round-failed 2',
+      '12000 round-failed 3',
+      '12000 failed',
+    ]);
+    expect(harness.agent.state).toBe('failed');
+    expect(harness.agent.nextDeadline()).toBeUndefined();
+  });
+
+  it('makes each packet a transaction of its own', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(12_000);
+    const ids = harness.sent.map(({ message }) =>
+      Buffer.from(message.transactionId).toString('hex'),
+    );
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('sends at most nine checks a candidate and round, however often the friend triggers one', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    for (let index = 0; index < 100; index++) {
+      harness.runUntil(index * 30);
+      harness.receive(harness.check({}, true), PUBLIC);
+    }
+    // Small ones are paid for by what the friend sent.
+    const full = harness.checks().filter(({ message }) => message.raw.length > 150);
+    expect(full).toHaveLength(9);
+  });
+
+  it('checks no more than 16 told and 16 learned addresses', () => {
+    const many = Array.from({ length: 100 }, (_, index) =>
+      candidate('srflx', `198.51.100.7:${2000 + index}`),
+    );
+    const harness = new Harness(many);
+    harness.runUntil(4000);
+    expect(new Set(harness.checks().map(({ to }) => to)).size).toBe(16);
+    for (let index = 0; index < 300; index++) {
+      harness.receive(harness.check(), `198.51.100.8:${2000 + index}`);
+    }
+    const learned = Array.from({ length: 300 }, (_, index) =>
+      harness.agent.classOf(address(`198.51.100.8:${2000 + index}`)),
+    );
+    expect(learned.every((pathClass) => pathClass === undefined)).toBe(true);
+    const before = harness.sent.length;
+    harness.runUntil(4001);
+    expect(harness.sent.length - before).toBeLessThanOrEqual(32);
+  });
+
+  it('stays within its budget when servers name ever new addresses', () => {
+    const harness = new Harness([]);
+    for (let index = 0; index < 600; index++) {
+      harness.runUntil(index * 100);
+      const candidates = Array.from({ length: 16 }, (_, last) =>
+        candidate('srflx', `198.51.${index % 256}.${last}:${2000 + index}`),
+      );
+      harness.step({ type: 'remote-candidates', candidates, credentials: REMOTE });
+    }
+    // 432 at once and 5 a second.
+    expect(harness.sent.length).toBeGreaterThan(432);
+    expect(harness.sent.length).toBeLessThanOrEqual(432 + 5 * 60 + 1);
+  });
+
+  it('checks what is told later at once, and keeps what was told before', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(1100);
+    const candidates = [candidate('host', LAN)];
+    harness.step({ type: 'remote-candidates', candidates, credentials: REMOTE });
+    harness.runUntil(4500);
+    expect(harness.checks(LAN)[0]?.at).toBe(1100);
+    expect(harness.checks(PUBLIC).at(-1)?.at).toBe(2097);
+    harness.runUntil(6000);
+    expect(harness.checks(PUBLIC).at(-1)?.at).toBeGreaterThan(5100);
+  });
+
+  it('starts rounds over no more often than every 5 s when told the same again', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(12_100);
+    expect(harness.agent.state).toBe('failed');
+    const again: PathInput = {
+      type: 'remote-candidates',
+      candidates: [candidate('srflx', PUBLIC)],
+      credentials: REMOTE,
+    };
+    harness.step(again);
+    expect(harness.agent.state).toBe('checking');
+    harness.establish(PUBLIC);
+    harness.runUntil(18_700);
+    expect(harness.events.at(-1)).toBe('18610 all-lost');
+  });
+});
+
+describe('a check from the friend', () => {
+  it('is answered with the address it came from, and triggers a check back at once', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(500);
+    harness.now = 600;
+    harness.receive(harness.check(), PUBLIC);
+    const [answer, check] = harness.sent.slice(-2);
+    expect([answer?.at, answer?.to, answer?.message.kind]).toEqual([600, PUBLIC, 'success']);
+    expect(mappedAddressOf(answer?.message ?? parsed(new Uint8Array()))).toEqual(address(PUBLIC));
+    expect([check?.at, check?.to, check?.message.kind]).toEqual([600, PUBLIC, 'request']);
+  });
+
+  it('makes an unknown address a candidate, which gets no more bytes than came from it', () => {
+    const harness = new Harness([]);
+    harness.runUntil(100);
+    for (const from of ['198.51.100.9:9000', '198.51.100.9:9001']) {
+      const check = harness.check();
+      harness.receive(check, from);
+      harness.runUntil(harness.now + 3000);
+      const sent = harness.sent.filter(({ to }) => to === from);
+      expect(sent.map(({ message }) => message.kind)).toEqual(['success', 'request']);
+      const bytes = sent.reduce((sum, { message }) => sum + message.raw.length, 0);
+      expect(bytes).toBeLessThanOrEqual(check.length);
+    }
+    harness.establish('198.51.100.9:9001');
+    expect(harness.agent.selected()).toMatchObject({ kind: 'prflx', pathClass: 'public' });
+  });
+
+  it.each([
+    ['a well-known port', '198.51.100.9:53'],
+    ['port 0', '198.51.100.9:0'],
+    ['multicast', '224.0.0.1:9000'],
+    ['loopback, while the friend is elsewhere', '127.0.0.1:9000'],
+  ])('from %s is refused', (_what, from) => {
+    const harness = new Harness([]);
+    harness.runUntil(10);
+    expect(harness.receive(harness.check(), from)).toEqual([]);
+    expect(harness.agent.ignored.refused).toBe(1);
+  });
+
+  it('revives an agent that had given up', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(20_000);
+    harness.receive(harness.check(), PUBLIC);
+    harness.establish(PUBLIC);
+    expect(harness.agent.state).toBe('connected');
+  });
+});
+
+describe('a message that is not the friend’s', () => {
+  const stranger = new CheckCodec({ ...REMOTE }, { ...LOCAL, password: 'not-the-password-at-all' });
+  const id = new Uint8Array(12).fill(1);
+  const state = { answered: true, pathClass: 'public' } as const;
+
+  it.each([
+    [
+      'a check under another password',
+      'unauthenticated',
+      () => stranger.encodeCheck(id, state, false),
+    ],
+    [
+      'a check of another friend',
+      'foreign',
+      () => new CheckCodec({ ...REMOTE, ufrag: 'other' }, LOCAL).encodeCheck(id, state, false),
+    ],
+    [
+      'our own check, sent back',
+      'reflected',
+      (harness: Harness) => harness.checks()[0]?.message.raw ?? new Uint8Array(),
+    ],
+    ['an answer to nothing', 'stale', () => stranger.encodeAnswer(id, OWN, state)],
+    [
+      'an answer under another password',
+      'unauthenticated',
+      (harness: Harness) =>
+        new CheckCodec({ ...REMOTE, password: 'not-the-password-at-all' }, LOCAL).encodeAnswer(
+          harness.checks()[0]?.message.transactionId ?? id,
+          OWN,
+          state,
+        ),
+    ],
+  ] as const)('changes nothing: %s', (_what, reason, make) => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(50);
+    expect(harness.receive(make(harness), PUBLIC)).toEqual([]);
+    expect(harness.agent.ignored).toEqual({
+      ...{ foreign: 0, unauthenticated: 0, reflected: 0, replayed: 0, stale: 0, refused: 0 },
+      [reason]: 1,
+    });
+    expect(harness.agent.classOf(address(PUBLIC))).toBeUndefined();
+  });
+
+  it('changes nothing when it is a copy: of a check from elsewhere, of an answer', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(50);
+    const check = harness.check();
+    harness.receive(check, PUBLIC);
+    const answer = harness.answer(PUBLIC);
+    harness.receive(answer, PUBLIC);
+    expect(harness.receive(check, PUBLIC)).toEqual([]);
+    expect(harness.receive(check, '198.51.100.66:6666')).toEqual([]);
+    expect(harness.receive(answer, PUBLIC)).toEqual([]);
+    expect(harness.agent.ignored).toMatchObject({ replayed: 2, stale: 1 });
+  });
+});
+
+describe('an answer', () => {
+  it('makes a path, told to the friend in three more checks, checked when it says the same', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(20);
+    harness.receive(harness.answer(PUBLIC), PUBLIC);
+    expect(harness.events).toEqual([`20 answered ${PUBLIC}`, `20 selected ${PUBLIC}`]);
+    expect(harness.agent.selected()).toEqual({
+      via: 'udp',
+      remote: address(PUBLIC),
+      kind: 'srflx',
+      pathClass: 'public',
+      rttMs: 20,
+      checkedAt: undefined,
+      observed: OWN,
+    });
+    harness.now = 30;
+    harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    harness.runUntil(500);
+    expect(harness.events.slice(2)).toEqual([`30 checked ${PUBLIC}`]);
+    expect(harness.agent.selected()?.checkedAt).toBe(30);
+    const told = harness.checks().filter(({ message }) => pairStateOf(message).answered);
+    expect(told.map(({ at }) => at)).toEqual([20, 53, 119]);
+  });
+
+  it('from an unexpected port leads to a check there, and counts when that is answered', () => {
+    const elsewhere = '198.51.100.7:7777';
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(20);
+    harness.receive(harness.answer(PUBLIC), elsewhere);
+    expect(harness.agent.classOf(address(elsewhere))).toBeUndefined();
+    expect(harness.checks(elsewhere).map(({ at }) => at)).toEqual([20]);
+    harness.establish(elsewhere);
+    expect(harness.agent.selected()?.remote).toEqual(address(elsewhere));
+    expect(harness.agent.classOf(address(PUBLIC))).toBeUndefined();
+  });
+
+  it('after 6.5 s proves nothing any more', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(0);
+    const answer = harness.answer(PUBLIC);
+    harness.runUntil(6500);
+    expect(harness.receive(answer, PUBLIC).filter(({ type }) => type !== 'send')).toEqual([]);
+  });
+});
+
+describe('a checked path', () => {
+  function connected(): Harness {
+    const harness = new Harness([candidate('srflx', PUBLIC)]);
+    harness.runUntil(0);
+    harness.establish(PUBLIC, false, 10);
+    harness.runUntil(200);
+    harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    return harness;
+  }
+
+  it('is asked every 5 s, every 500 ms when it owes an answer, and lost after 6.5 s', () => {
+    const harness = connected();
+    harness.sent.length = 0;
+    harness.events.length = 0;
+    harness.runUntil(6750);
+    expect(harness.sent.map(({ at }) => at).slice(0, 3)).toEqual([5200, 5700, 6200]);
+    expect(harness.events).toEqual([`6700 lost ${PUBLIC}`, '6700 all-lost']);
+    expect(harness.agent.selected()).toBeUndefined();
+    expect(harness.agent.classOf(address(PUBLIC))).toBeUndefined();
+    // Rounds start over at once: the last ones began more than 5 s ago.
+    expect(harness.sent.map(({ at }) => at).slice(3)).toEqual([6700, 6733]);
+  });
+
+  it('is kept by answers alone: the friend’s checks do not count', () => {
+    const harness = connected();
+    for (let at = 300; at < 6700; at += 100) {
+      harness.runUntil(at);
+      harness.receive(harness.check({ answered: true }), PUBLIC);
+    }
+    harness.runUntil(6700);
+    expect(harness.events.slice(-2)).toEqual([`6700 lost ${PUBLIC}`, '6700 all-lost']);
+  });
+
+  it('is asked on the occasion of the friend’s asking, when its own turn is near', () => {
+    const harness = connected();
+    harness.sent.length = 0;
+    harness.runUntil(3000);
+    harness.receive(harness.check({ answered: true }), PUBLIC);
+    expect(harness.checks().map(({ at }) => at)).toEqual([3000]);
+  });
+
+  it('is asked at once when the network changes', () => {
+    const harness = connected();
+    harness.runUntil(1000);
+    harness.sent.length = 0;
+    harness.step({ type: 'network-changed' });
+    expect(harness.checks(PUBLIC).map(({ at }) => at)).toEqual([1000]);
+  });
+
+  it('is not ended by a server that tells other credentials', () => {
+    const harness = connected();
+    const credentials = { ufrag: 'another', password: 'another-password-altogether' };
+    harness.step({ type: 'remote-candidates', candidates: [], credentials });
+    harness.runUntil(5300);
+    harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    expect(harness.agent.state).toBe('connected');
+    // Only when it is lost: the checks that follow are for those.
+    harness.runUntil(12_000);
+    const renewed = new CheckCodec(credentials, LOCAL);
+    const last = harness.checks().at(-1)?.message;
+    expect(last === undefined ? undefined : usernameOf(last)).toBe(renewed.incomingUsername);
+  });
+
+  it('is over when the agent is closed', () => {
+    const harness = connected();
+    expect(harness.step({ type: 'close' })).toEqual([]);
+    expect(harness.agent.state).toBe('closed');
+    expect(harness.agent.selected()).toBeUndefined();
+    expect(harness.agent.nextDeadline()).toBeUndefined();
+    expect(harness.receive(harness.check(), PUBLIC)).toEqual([]);
+  });
+});
+
+describe('the selected path', () => {
+  const V6 = '[2001:db8::7]:7000';
+  const OTHER = '198.51.100.8:7000';
+
+  /** Checked paths with these round-trip times, in this order. */
+  function selectedAfter(paths: readonly (readonly [to: string, rttMs: number])[]): string {
+    const harness = new Harness([
+      candidate('srflx', PUBLIC),
+      candidate('srflx', OTHER),
+      candidate('srflx', V6),
+      candidate('host', LAN),
+    ]);
+    for (const [turn, [to, rttMs]] of paths.entries()) {
+      // The second path's answer is to the second check there, so that it comes later.
+      harness.runUntil(15 + 35 * turn);
+      const check = harness.checks(to)[turn];
+      if (check === undefined) throw new Error(`nothing was sent to ${to}`);
+      harness.runUntil(check.at + rttMs);
+      const state = stateOf({ answered: true, lan: to === LAN });
+      const answer = harness.friend.encodeAnswer(check.message.transactionId, OWN, state);
+      harness.receive(answer, to);
+    }
+    const selected = harness.agent.selected();
+    return selected === undefined ? 'none' : formatAddress(selected.remote);
+  }
+
+  it.each([
+    [
+      'a LAN comes before all else, however slow',
+      [
+        [PUBLIC, 20],
+        [LAN, 90],
+      ],
+      LAN,
+    ],
+    [
+      '… and is not left for a faster public one',
+      [
+        [LAN, 30],
+        [PUBLIC, 31],
+      ],
+      LAN,
+    ],
+    [
+      'the first stays when another is only 4 ms faster',
+      [
+        [PUBLIC, 34],
+        [OTHER, 30],
+      ],
+      PUBLIC,
+    ],
+    [
+      'one that is faster by more than 5 ms takes over',
+      [
+        [PUBLIC, 36],
+        [OTHER, 30],
+      ],
+      OTHER,
+    ],
+    [
+      'IPv6 counts as 3 ms faster',
+      [
+        [PUBLIC, 33],
+        [V6, 30],
+      ],
+      V6,
+    ],
+    [
+      '… and stays so much longer',
+      [
+        [V6, 37],
+        [PUBLIC, 30],
+      ],
+      V6,
+    ],
+  ] as const)('%s', (_why, paths, expected) => {
+    expect(selectedAfter(paths)).toBe(expected);
+  });
+
+  it('is a LAN only if both sides take it for one', () => {
+    const harness = new Harness([candidate('host', LAN)]);
+    harness.runUntil(0);
+    harness.establish(LAN, false);
+    expect(harness.agent.selected()?.pathClass).toBe('public');
+    expect(harness.agent.classOf(address(LAN))).toBe('public');
+  });
+
+  it('gives way to the next best the moment it is lost', () => {
+    const harness = new Harness([candidate('host', LAN), candidate('srflx', PUBLIC)]);
+    harness.runUntil(5);
+    harness.establish(LAN, true, 2);
+    harness.establish(PUBLIC, false, 20);
+    expect(harness.agent.selected()?.pathClass).toBe('lan');
+    expect(harness.agent.selected('public')?.remote).toEqual(address(PUBLIC));
+    for (let at = 1000; at <= 8000; at += 1000) {
+      harness.runUntil(at);
+      harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    }
+    expect(harness.events.filter((event) => /lost|selected/.test(event)).slice(1)).toEqual([
+      `6507 lost ${LAN}`,
+      `6507 selected ${PUBLIC}`,
+    ]);
+    expect(harness.agent.selected('lan')).toBeUndefined();
+  });
+});
