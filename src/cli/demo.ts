@@ -29,6 +29,8 @@ interface DemoOptions {
   readonly clock: Clock;
   readonly loadBalancers: number;
   readonly rendezvousServers: number;
+  /** Ends the demo. */
+  readonly signal: AbortSignal;
   readonly print: (line: string) => void;
 }
 
@@ -59,6 +61,7 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
     loadBalancers: options.loadBalancers,
     rendezvousServers: options.rendezvousServers,
     clock,
+    signal: options.signal,
     onDeath: (member, how) => say(`the ${title(member.role)} ${member.peers} ended ${how}`),
   });
   for (const { role, pid, peers } of cluster.members) {
@@ -68,6 +71,9 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
 
   const state = await mkdtemp(join(tmpdir(), 'chatty-demo-'));
   const peers: ChildProgram[] = [];
+  options.signal.addEventListener('abort', () => {
+    for (const peer of peers) peer.signal('SIGTERM');
+  });
   const meet = (name: Name, friend: Name, loadBalancer: string): ChildProgram => {
     const peer = new ChildProgram('chatty', [
       ...[name, friend, '--lb', loadBalancer, '--json'],

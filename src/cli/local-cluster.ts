@@ -19,6 +19,8 @@ export interface LocalClusterOptions {
   readonly loadBalancers: number;
   readonly rendezvousServers: number;
   readonly clock: Clock;
+  /** Gives up starting. */
+  readonly signal: AbortSignal;
   /** A daemon has ended by itself; the rest go on. */
   onDeath(member: ClusterMember, explanation: string): void;
 }
@@ -46,12 +48,18 @@ export class LocalCluster implements AsyncDisposable {
   /** Starts it and waits until every balancer lists every server. @throws ChattyError */
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
     const cluster = new LocalCluster(options);
+    const onAbort = (): void => void cluster.stop();
+    options.signal.addEventListener('abort', onAbort, { once: true });
     try {
       await cluster.#start();
+      options.signal.throwIfAborted();
       return cluster;
     } catch (error) {
       await cluster.stop();
+      options.signal.throwIfAborted();
       throw error;
+    } finally {
+      options.signal.removeEventListener('abort', onAbort);
     }
   }
 
@@ -156,7 +164,7 @@ export class LocalCluster implements AsyncDisposable {
           `the load balancer ${loadBalancer} did not list ${[...missing].join(', ')} in time`,
         );
       }
-      await clock.sleep(POLL_MS);
+      await clock.sleep(POLL_MS, this.#options.signal);
     }
   }
 
