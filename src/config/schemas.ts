@@ -1,0 +1,102 @@
+import {
+  balancer,
+  clusterBalancer,
+  duration,
+  fingerprint,
+  flag,
+  hostPort,
+  integer,
+  oneOf,
+  path,
+} from './format.ts';
+import { list, optional, required, requiredList, withDefault } from './setting.ts';
+
+// The ports of DESIGN's table "Planes and ports".
+const PEER_PORT_OF_BALANCER = 50050;
+const PEER_PORT_OF_SERVER = 4433;
+const CLUSTER_PORT = 50051;
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** What every program takes. */
+function common(level: LogLevel) {
+  return {
+    config: optional(path('FILE'), 'read settings from a JSON file'),
+    logLevel: withDefault(oneOf(LOG_LEVELS), level, 'what goes to the log'),
+    logFile: optional(path('FILE'), 'where the log is appended', { defaultDoc: 'stderr' }),
+  };
+}
+
+const everywhere = (port: number) => [{ host: '0.0.0.0', port }];
+const tls = required(
+  path('DIR'),
+  'directory with ca.pem and this role’s certificate and key (chatty-local pki DIR makes one)',
+);
+
+export const loadBalancerSchema = {
+  listen: list(hostPort, everywhere(PEER_PORT_OF_BALANCER), 'where peers ask; repeatable'),
+  clusterListen: list(hostPort, everywhere(CLUSTER_PORT), 'where servers register; repeatable'),
+  advertise: list(
+    hostPort,
+    [],
+    'its address for peers, as other balancers pass it on; repeatable',
+    {
+      defaultDoc: 'the addresses listened on',
+    },
+  ),
+  tls,
+  ...common('info'),
+};
+
+export const rendezvousSchema = {
+  listen: list(hostPort, everywhere(PEER_PORT_OF_SERVER), 'where peers connect, UDP; repeatable'),
+  clusterListen: list(
+    hostPort,
+    everywhere(CLUSTER_PORT),
+    'where load balancers and other servers connect; repeatable',
+  ),
+  advertise: list(hostPort, [], 'its address as peers are told; repeatable', {
+    defaultDoc: 'the addresses listened on',
+  }),
+  clusterAdvertise: list(
+    hostPort,
+    [],
+    'its address as load balancers and other servers are told; repeatable',
+    { defaultDoc: 'the addresses listened on, or the one it calls from' },
+  ),
+  loadbalancer: requiredList(
+    clusterBalancer,
+    'cluster address of a load balancer, or dns:///NAME:PORT; repeatable',
+    { alias: 'lb' },
+  ),
+  tls,
+  ...common('info'),
+};
+
+export const peerSchema = {
+  loadbalancer: list(balancer, [], 'a load balancer, with the pin of its cluster; repeatable', {
+    alias: 'lb',
+    defaultDoc: 'those known from before',
+  }),
+  ca: optional(path('FILE'), 'the cluster’s ca.pem: only balancers it certifies are trusted'),
+  strict: withDefault(flag, false, 'refuse balancers known by neither --ca, pin nor earlier use'),
+  friendKey: optional(fingerprint, 'the friend’s key: nobody else is talked to'),
+  state: optional(path('DIR'), 'where keys and known friends are kept', {
+    defaultDoc: 'the data folder of this user',
+  }),
+  timeout: optional(duration, 'give up when not connected by then', { defaultDoc: 'never' }),
+  json: withDefault(flag, false, 'JSON lines instead of a chat screen'),
+  relay: withDefault(flag, true, 'never talk through a server'),
+  ...common('warn'),
+};
+
+export const localSchema = {
+  loadbalancers: withDefault(integer(1, 16), 2, 'how many load balancers'),
+  servers: withDefault(integer(1, 32), 3, 'how many rendezvous servers'),
+  json: withDefault(flag, false, 'JSON lines instead of words'),
+  ...common('warn'),
+};
+
+/** For those that only do one thing and leave. */
+export const plainSchema = common('warn');
