@@ -1,5 +1,5 @@
-import { formatAddress } from '../base/address.ts';
-import { ExitCode } from '../base/errors.ts';
+import { systemClock as clock } from '../base/clock.ts';
+import { systemRandom as random } from '../base/random.ts';
 import { loadBalancerSchema } from '../config/schemas.ts';
 import { defineCommand, type Environment, type Io, runProgram } from './program.ts';
 
@@ -14,38 +14,26 @@ const program = defineCommand({
     'chatty-loadbalancer --tls keys',
     'chatty-loadbalancer --tls keys --listen 0.0.0.0:50050 --advertise lb1.example.org:50050',
   ],
-  run: async (values, _positionals, { io, logger, signal }) => {
-    const [{ LoadBalancer }, { readTlsDirectory }, { systemClock }, { systemRandom }, grpc] =
+  run: async (values, _positionals, context) => {
+    const [{ LoadBalancer }, { readTlsDirectory }, { routeGrpcLog }, { runDaemon }] =
       await Promise.all([
         import('../loadbalancer/load-balancer.ts'),
         import('../rpc/tls-files.ts'),
-        import('../base/clock.ts'),
-        import('../base/random.ts'),
         import('../rpc/grpc-log.ts'),
+        import('./daemon.ts'),
       ]);
-    grpc.routeGrpcLog(logger);
+    const { logger } = context;
+    routeGrpcLog(logger);
     const balancer = await LoadBalancer.start({
       listen: values.listen,
       clusterListen: values.clusterListen,
       advertise: values.advertise,
       tls: await readTlsDirectory(values.tls ?? '', 'loadbalancer'),
-      clock: systemClock,
-      random: systemRandom,
       logger,
+      clock,
+      random,
     });
-    const ready = {
-      event: 'ready',
-      peers: balancer.peerAddresses.map(formatAddress)[0],
-      cluster: balancer.clusterAddresses.map(formatAddress)[0],
-    };
-    io.stdout.write(`${JSON.stringify(ready)}\n`);
-    logger.info('ready', { peers: ready.peers, cluster: ready.cluster });
-    if (!signal.aborted) {
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-    }
-    logger.info('stopping', { reason: String(signal.reason) });
-    await balancer.stop();
-    return ExitCode.done;
+    return runDaemon(balancer, context);
   },
 });
 
