@@ -29,6 +29,7 @@ interface End {
   readonly process: Process;
   readonly id: ConnectionId;
   readonly label: string;
+  readonly dialledHere: boolean;
   open: boolean;
   /** The other side's, once that side has accepted. */
   peer: End | undefined;
@@ -78,7 +79,11 @@ export class World {
   readonly clock = new VirtualClock();
   readonly trace: string[] = [];
   readonly people: [Process, Process];
+  /** How often either user was told that the friend is lost for the moment. */
+  reconnects = 0;
   readonly #random: Random;
+  /** Nothing takes long, and no dial fails. */
+  readonly #swift: boolean;
   readonly #fingerprints: readonly [Uint8Array, Uint8Array];
   #starts = 0;
   #connections = 0;
@@ -86,15 +91,16 @@ export class World {
   /** Counts the times the network broke. */
   #outage = 0;
 
-  constructor(random: Random) {
+  constructor(random: Random, options: { readonly swift: boolean }) {
     this.#random = random;
+    this.#swift = options.swift;
     const [low, high] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
     this.#fingerprints = random.below(2) === 0 ? [low, high] : [high, low];
     this.people = [this.#newProcess(0), this.#newProcess(1)];
-    this.#note(`the lower fingerprint is ${this.#isLower(0) ? 'A' : 'B'}'s`);
+    this.#note(`the lower fingerprint is ${this.isLower(0) ? 'A' : 'B'}'s`);
   }
 
-  #isLower(who: Who): boolean {
+  isLower(who: Who): boolean {
     return this.#fingerprints[who][0] === 1;
   }
 
@@ -116,6 +122,11 @@ export class World {
     return this.#random.below(100) < percent;
   }
 
+  /** Whether something unusual happens. */
+  #mishap(percent: number): boolean {
+    return !this.#swift && this.chance(percent);
+  }
+
   #note(text: string): void {
     this.trace.push(`${String(Math.round(this.clock.now())).padStart(7)} ${text}`);
   }
@@ -133,7 +144,7 @@ export class World {
       const friend = this.friendOf(process);
       const friendWasWaiting = waiting === 0 || (waiting === 1 && process.who === 0);
       for (let times = this.chance(20) ? 2 : 1; times > 0; times--) {
-        const delayMs = this.chance(15) ? this.between(500, 5_000) : this.between(1, 200);
+        const delayMs = this.#mishap(15) ? this.between(500, 5_000) : this.between(1, 200);
         this.#match(process, friend, friendWasWaiting, delayMs);
       }
     }
@@ -316,8 +327,10 @@ export class World {
       case 'ask-again':
         this.#renewWish(process);
         return;
-      case 'merge':
       case 'reconnecting':
+        this.reconnects++;
+        return;
+      case 'merge':
       case 'restored':
         return;
     }
@@ -406,7 +419,7 @@ export class World {
     const attempt = (): void => {
       if (process.dead) return;
       if (process.paths !== paths || paths === undefined) return;
-      if (this.clock.now() >= startedAt + HANDSHAKE_MS || this.chance(6)) {
+      if (this.clock.now() >= startedAt + HANDSHAKE_MS || this.#mishap(6)) {
         this.#step(process, { type: 'dial-failed', reason: 'no answer' });
         return;
       }
@@ -415,12 +428,12 @@ export class World {
         this.after(100, attempt);
         return;
       }
-      const end = this.#newEnd(process, label);
+      const end = this.#newEnd(process, label, true);
       // The dialer is done first: its last flight is on its way.
       this.after(this.between(0, 150), () => this.#accept(end, friend));
       this.#step(process, { type: 'dialled', connection: end.id });
     };
-    this.after(this.chance(10) ? this.between(300, 3_000) : this.between(2, 150), attempt);
+    this.after(this.#mishap(10) ? this.between(300, 3_000) : this.between(2, 150), attempt);
   }
 
   #accept(dialler: End, friend: Process): void {
@@ -431,8 +444,8 @@ export class World {
       else this.#note(`${dialler.label} never reached ${friend.label}`);
       return;
     }
-    if (!dialler.open && this.chance(50)) return;
-    const end = this.#newEnd(friend, dialler.label);
+    if (!dialler.open && this.#mishap(50)) return;
+    const end = this.#newEnd(friend, dialler.label, false);
     end.peer = dialler;
     dialler.peer = end;
     this.#step(friend, { type: 'accepted', connection: end.id });
@@ -440,11 +453,12 @@ export class World {
     if (!dialler.open) this.#abandon(dialler);
   }
 
-  #newEnd(process: Process, label: string): End {
+  #newEnd(process: Process, label: string, dialledHere: boolean): End {
     const end: End = {
       process,
       id: ++process.lastId,
       label,
+      dialledHere,
       open: true,
       peer: undefined,
       inFlight: [],
@@ -469,7 +483,7 @@ export class World {
 
   /** What is in flight arrives in order, each after a delay of its own, and waits for the network. */
   #deliverSoon(from: End): void {
-    const delayMs = this.chance(5) ? this.between(200, 2_000) : this.between(1, 80);
+    const delayMs = this.#mishap(5) ? this.between(200, 2_000) : this.between(1, 80);
     const at = Math.max(from.lastArrivalAt, this.clock.now() + delayMs);
     from.lastArrivalAt = at;
     this.after(at - this.clock.now(), () => {
@@ -515,8 +529,8 @@ export class World {
   /** What a closed end leaves behind: some of what it sent still arrives, and the other hears, or not. */
   #abandon(end: End): void {
     end.inFlight.length = this.#random.below(end.inFlight.length + 1);
-    const heard = !this.chance(30);
-    const noticeMs = heard ? this.between(1, 1_500) : IDLE_MS;
+    const heard = !this.#mishap(30);
+    const noticeMs = heard ? this.between(1, this.#swift ? 80 : 1_500) : IDLE_MS;
     const notice = (): void => {
       const to = end.peer;
       if (to?.open !== true) return;
