@@ -1,3 +1,5 @@
+import { ChattyError } from './errors.ts';
+
 /** The longest name, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 64;
 
@@ -27,6 +29,19 @@ export function normaliseName(text: string): { name: string } | { fault: NameFau
   if (name === '') return { fault: 'empty' };
   if (Buffer.byteLength(name) > MAX_NAME_BYTES) return { fault: 'too-long' };
   return { name };
+}
+
+/**
+ * As `normaliseName`, for what a user typed.
+ * @param whose for the sentence: "your name", "the friend's name".
+ * @throws ChattyError CHATTY_USAGE that says what is wrong with it.
+ */
+export function requireName(text: string, whose: string): string {
+  const result = normaliseName(text);
+  if ('name' in result) return result.name;
+  throw new ChattyError('CHATTY_USAGE', `${whose} cannot be used: ${NAME_FAULTS[result.fault]}`, {
+    hint: `A name has 1 to ${MAX_NAME_BYTES} bytes of Unicode text without control characters.`,
+  });
 }
 
 /** Whether `text` is a name already in its one form; what arrives from the wire must be. */

@@ -9,7 +9,7 @@ import {
   parseFingerprint,
 } from '../base/identity.ts';
 import { type Logger, silentLogger } from '../base/logger.ts';
-import { NAME_FAULTS, normaliseName } from '../base/name.ts';
+import { requireName } from '../base/name.ts';
 import { type Random, systemRandom } from '../base/random.ts';
 import { BalancerStore } from '../peer/balancer-store.ts';
 import { noServerError } from '../peer/discovery.ts';
@@ -236,7 +236,7 @@ export class Chatty implements AsyncDisposable {
   async #close(): Promise<void> {
     for (const conversation of [...this.#conversations.values()]) conversation.close();
     await this.#node.close();
-    await this.#trust.flush();
+    await Promise.all([this.#trust.flush(), this.#known.flush()]);
     this.#events.close();
   }
 
@@ -248,14 +248,6 @@ export class Chatty implements AsyncDisposable {
         this.#events.push({ type: 'error', error: error as ChattyError, fatal: false }),
       );
   }
-}
-
-function requireName(text: string, whose: string): string {
-  const result = normaliseName(text);
-  if ('name' in result) return result.name;
-  throw new ChattyError('CHATTY_USAGE', `${whose} cannot be used: ${NAME_FAULTS[result.fault]}`, {
-    hint: 'A name has 1 to 64 bytes of Unicode text without control characters.',
-  });
 }
 
 function requireBalancer(text: string): BalancerAddress {

@@ -23,7 +23,7 @@ export interface ChatRunOptions {
   /** A person types the input: an empty line is no message. */
   readonly typed: boolean;
   readonly output: Writable;
-  /** The user wants to leave now. */
+  /** The user wants to leave now, or nobody reads the output any more. */
   readonly signal: AbortSignal;
 }
 
@@ -59,11 +59,9 @@ export class ChatRun {
    * @throws ChattyError where the chat failed: it says why, and has the exit code.
    */
   async run(): Promise<ExitCode> {
-    const { chatty, conversation, input, output, signal } = this.#options;
+    const { chatty, conversation, input, signal } = this.#options;
     const lines = inputLines(input);
     const onAbort = (): void => void this.#leave();
-    const onOutputError = (error: Error): void => this.#outputFailed(error);
-    output.on('error', onOutputError);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     this.#schedule();
@@ -75,9 +73,6 @@ export class ChatRun {
     } finally {
       this.#timer?.cancel();
       signal.removeEventListener('abort', onAbort);
-      // What was written last has to be out before the process ends.
-      await new Promise((resolve) => output.write('', resolve));
-      output.off('error', onOutputError);
     }
   }
 
@@ -255,16 +250,6 @@ export class ChatRun {
   async #leave(): Promise<void> {
     await this.#options.conversation.goodbye('interrupted').catch(() => undefined);
     this.#exit(ExitCode.interrupted);
-  }
-
-  #outputFailed(error: Error): void {
-    this.#fail(
-      new ChattyError(
-        'CHATTY_INTERRUPTED',
-        `nobody reads what this program writes: ${reasonOf(error)}`,
-        { cause: error },
-      ),
-    );
   }
 
   #show(event: ShownEvent, written?: () => void): void {

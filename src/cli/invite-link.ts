@@ -1,7 +1,7 @@
 import { formatAddress } from '../base/address.ts';
 import { formatFingerprint, parseFingerprint } from '../base/identity.ts';
 import { isNormalName } from '../base/name.ts';
-import { type BalancerAddress, parseBalancerAddress } from '../rpc/balancer-address.ts';
+import { type BalancerAddress, parseBalancerAddress } from '../base/balancer-address.ts';
 
 /*
  * An invitation is a link that a chat, a mail and a shell leave as it is:

@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Address, formatAddress, scopeOf } from '../base/address.ts';
 import {
@@ -6,7 +7,7 @@ import {
   formatFingerprint,
   parseFingerprint,
 } from '../base/identity.ts';
-import { type BalancerAddress, parseBalancerAddress } from '../rpc/balancer-address.ts';
+import { type BalancerAddress, parseBalancerAddress } from '../base/balancer-address.ts';
 import { authoritiesOf } from '../rpc/balancer-trust.ts';
 import { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
 import {
@@ -47,6 +48,18 @@ export class BalancerStore {
 
   constructor(stateDirectory: string) {
     this.#directory = stateDirectory;
+  }
+
+  /** The balancers whose CA is kept: those the user has named before. */
+  async known(): Promise<BalancerAddress[]> {
+    const directory = join(this.#directory, 'balancers');
+    const names = await readdir(directory).catch(() => []);
+    const places = await Promise.all(
+      names.slice(0, MAX_BALANCERS).map((name) => readStateFile(join(directory, name))),
+    );
+    return places
+      .map((text) => parseBalancerAddress(text?.split(' ', 1)[0] ?? ''))
+      .filter((address) => address !== undefined);
   }
 
   /** SHA-256 of the public key of the CA that was accepted for a balancer. @throws CHATTY_KEY_FILE */

@@ -79,6 +79,11 @@ export class KnownPeers {
     await turn;
   }
 
+  /** Resolves when everything remembered so far is on disk, or cannot be. */
+  async flush(): Promise<void> {
+    await this.#writing;
+  }
+
   /** @returns whether anything has changed. */
   #merge(friend: string, seen: KnownPeer): boolean {
     const known = this.#peers.get(friend);

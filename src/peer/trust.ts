@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { formatAddress } from '../base/address.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
 import { formatFingerprint } from '../base/identity.ts';
-import { type BalancerAddress, parseBalancerAddress } from '../rpc/balancer-address.ts';
+import { type BalancerAddress, parseBalancerAddress } from '../base/balancer-address.ts';
 import type { ServersAnswer } from '../rpc/balancer-client.ts';
 import { authoritiesOf, type BalancerTrust } from '../rpc/balancer-trust.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';

@@ -6,7 +6,7 @@ import {
   type Invitation,
   parseInvitation,
 } from '../../../src/cli/invite-link.ts';
-import { parseBalancerAddress } from '../../../src/rpc/balancer-address.ts';
+import { parseBalancerAddress } from '../../../src/base/balancer-address.ts';
 
 const KEY = new Uint8Array(32).fill(7);
 const KEY_TEXT = 'sha256-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc';

@@ -7,7 +7,7 @@ import type { ChattyError } from '../../../src/base/errors.ts';
 import type { Identity } from '../../../src/base/identity.ts';
 import { BalancerStore } from '../../../src/peer/balancer-store.ts';
 import { BalancerTrustBook, readCaFile } from '../../../src/peer/trust.ts';
-import { type BalancerAddress, parseBalancerAddress } from '../../../src/rpc/balancer-address.ts';
+import { type BalancerAddress, parseBalancerAddress } from '../../../src/base/balancer-address.ts';
 import type { ServersAnswer } from '../../../src/rpc/balancer-client.ts';
 import { Server } from '../../../src/rpc/generated/chatty/v1/loadbalancer.ts';
 
