@@ -1,7 +1,6 @@
 import { type Address, sameAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
-import { spkiFingerprint } from '../base/identity.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
 import { AddressChange } from './address-change.ts';
@@ -9,6 +8,7 @@ import { ConnectionIds } from './connection-ids.ts';
 import type { HostPort, NativeConnection, Quiche } from './native.ts';
 import { endReason } from './end-reason.ts';
 import type { Slab } from './slab.ts';
+import { ed25519Fingerprint } from './spki.ts';
 import { QuicStream } from './stream.ts';
 import { addressOfClass, CARRIED_LOCAL, classOfAddress } from './synthetic-address.ts';
 import type { Carrier, CloseReason, QuicConnection } from './types.ts';
@@ -343,8 +343,10 @@ export class Connection implements QuicConnection {
   /** @returns why the certificate is refused; undefined: it is not. */
   #judge(certDer: Uint8Array): string | undefined {
     try {
+      const fingerprint = ed25519Fingerprint(certDer);
+      if (fingerprint === undefined) return 'its certificate is not of an Ed25519 key';
+      this.peerFingerprint = fingerprint;
       this.peerCertificate = Uint8Array.from(certDer);
-      this.peerFingerprint = spkiFingerprint(certDer);
       return this.#verify(this.peerCertificate, this.alpn) ? undefined : 'its key is another';
     } catch (error) {
       return reasonOf(error);

@@ -1,0 +1,154 @@
+import type { Address } from '../../../src/base/address.ts';
+import { createSelfSigned } from '../../../src/base/certificate.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { systemRandom } from '../../../src/base/random.ts';
+import { QuicEndpoint, type QuicStream } from '../../../src/quic/index.ts';
+import { encodeFrame, FrameDecoder, MAX_RENDEZVOUS_FRAME_BYTES } from '../../../src/rpc/frames.ts';
+import { PeerToServer, ServerToPeer } from '../../../src/rpc/generated/chatty/v1/rendezvous.ts';
+import { OWN_PROTOCOL, RENDEZVOUS_ALPN } from '../../../src/rpc/protocol.ts';
+import { serveTasks } from '../worker.ts';
+
+/**
+ * The process of many peers, each reduced to its registration: a QUIC connection of its own, a name
+ * of its own, kept alive as often as a real peer does.
+ */
+const KEEP_ALIVE_MS = 15_000;
+/** How many join at the same time. */
+const AT_ONCE = 64;
+
+type ServerFrame = NonNullable<ServerToPeer['kind']>;
+type PeerFrame = NonNullable<PeerToServer['kind']>;
+
+const identity = await createSelfSigned('peer');
+const endpoint = (): Promise<QuicEndpoint> =>
+  QuicEndpoint.open({
+    identity,
+    clock: systemClock,
+    random: systemRandom,
+    listen: [{ host: '127.0.0.1', port: 0 }],
+    alpn: [],
+  });
+const portOf = ({ addresses }: QuicEndpoint): number => addresses[0]?.port ?? 0;
+
+class Waiting {
+  readonly #stream: QuicStream;
+  #wanted: { readonly $case: ServerFrame['$case']; readonly found: () => void } | undefined;
+
+  private constructor(stream: QuicStream) {
+    this.#stream = stream;
+    const decoder = new FrameDecoder(MAX_RENDEZVOUS_FRAME_BYTES);
+    stream.on('data', (chunk: Buffer) => {
+      for (const bytes of decoder.push(chunk)) {
+        const { kind } = ServerToPeer.decode(bytes);
+        if (kind?.$case === 'error') throw new Error(`the server says ${kind.value.message}`);
+        if (kind?.$case === this.#wanted?.$case) this.#wanted?.found();
+      }
+    });
+  }
+
+  static async join(
+    from: QuicEndpoint,
+    server: Address,
+    name: string,
+    friend: string | undefined,
+  ): Promise<Waiting> {
+    const connection = await from.dial({
+      remote: server,
+      alpn: RENDEZVOUS_ALPN,
+      verify: () => true,
+      handshakeTimeoutMs: 30_000,
+      keepAliveMs: KEEP_ALIVE_MS,
+    });
+    const peer = new Waiting(connection.openStream());
+    const welcome = peer.next('welcome');
+    peer.send({
+      $case: 'hello',
+      value: {
+        protocol: OWN_PROTOCOL,
+        name,
+        session: {
+          startedAt: BigInt(systemClock.wallClock()),
+          nonce: Buffer.from(systemRandom.bytes(16)),
+        },
+        endpoint: { candidates: [], ufrag: 'bench', password: 'b'.repeat(24) },
+        wishes: friend === undefined ? [] : [wishFor(friend)],
+        stunCookies: [],
+      },
+    });
+    await welcome;
+    return peer;
+  }
+
+  /** The next frame of this kind, asked for before what brings it. */
+  next($case: ServerFrame['$case']): Promise<number> {
+    return new Promise((resolve) => {
+      this.#wanted = { $case, found: () => resolve(performance.now()) };
+    });
+  }
+
+  send(kind: PeerFrame): void {
+    this.#stream.write(encodeFrame(PeerToServer.encode({ kind }).finish()));
+  }
+}
+
+function wishFor(friend: string) {
+  return { friend, friendKey: Buffer.alloc(0) };
+}
+
+interface Pair {
+  readonly waiting: Waiting;
+  readonly wisher: Waiting;
+  readonly waitingName: string;
+}
+
+const pairs: Pair[] = [];
+
+const tasks = {
+  /** Registers `count` peers who wait for somebody who never comes. @returns how many a second. */
+  join: async (work: { server: Address; first: number; count: number }): Promise<number> => {
+    const from = await endpoint();
+    const startedAt = performance.now();
+    let next = work.first;
+    const last = work.first + work.count;
+    const some = async (): Promise<void> => {
+      while (next < last) {
+        const name = `waiting-${next++}`;
+        await Waiting.join(from, work.server, name, `friend of ${name}`);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, some));
+    return (work.count / (performance.now() - startedAt)) * 1000;
+  },
+
+  /** Registers pairs of which only one side has its wish yet. @returns the two sides' ports. */
+  pair: async (work: { server: Address; count: number }) => {
+    const [waiters, wishers] = [await endpoint(), await endpoint()];
+    for (let index = 0; index < work.count; index++) {
+      const [waitingName, wisherName] = [`early-${index}`, `late-${index}`];
+      pairs.push({
+        waitingName,
+        waiting: await Waiting.join(waiters, work.server, waitingName, wisherName),
+        wisher: await Waiting.join(wishers, work.server, wisherName, undefined),
+      });
+    }
+    return { waiting: portOf(waiters), wisher: portOf(wishers) };
+  },
+
+  /** The other side's wish. @returns milliseconds until the one who waits knows its friend. */
+  wish: async (index: number): Promise<number> => {
+    const pair = pairs[index];
+    if (pair === undefined) throw new RangeError(`no pair ${index}`);
+    const both = [pair.waiting.next('match'), pair.wisher.next('match')] as const;
+    const startedAt = performance.now();
+    pair.wisher.send({
+      $case: 'wish',
+      value: { wish: wishFor(pair.waitingName), withdraw: false },
+    });
+    const [at] = await Promise.all(both);
+    return at - startedAt;
+  },
+};
+
+export type CrowdTasks = typeof tasks;
+
+serveTasks(tasks);

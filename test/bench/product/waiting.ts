@@ -1,0 +1,64 @@
+import { formatAddress } from '../../../src/base/address.ts';
+import type { ClusterTls } from '../../../src/rpc/tls-files.ts';
+import type { Row } from '../report.ts';
+import { pause, percentile, Worker } from '../worker.ts';
+import type { CrowdTasks } from './crowd.ts';
+import type { DaemonTasks } from './daemon.ts';
+
+const DAEMON = new URL('./daemon.ts', import.meta.url);
+const CROWD = new URL('./crowd.ts', import.meta.url);
+/** Joined before memory is first looked at, so that what is made once has been made. */
+const FIRST = 500;
+/** What is left over from joining (acknowledgements, garbage) is over after this. */
+const SETTLE_MS = 500;
+
+/** One server with `count` peers waiting on it: joining, memory, idling and matching. */
+export async function measureWaiting(
+  tls: ClusterTls,
+  count: number,
+  pairs: number,
+  idleMs: number,
+): Promise<readonly Row[]> {
+  const rows: Row[] = [];
+  const note = (metric: string, value: number, unit: string): void => {
+    rows.push({ metric, subject: 'chatty', value, unit });
+  };
+  await using balancer = new Worker<DaemonTasks>(DAEMON);
+  const { cluster } = await balancer.run('loadbalancer', tls);
+  await using server = new Worker<DaemonTasks>(DAEMON);
+  const loadBalancers = [formatAddress(cluster)];
+  const { peers } = await server.run('rendezvous', { tls, loadBalancers });
+  await using crowd = new Worker<CrowdTasks>(CROWD);
+
+  await crowd.run('join', { server: peers, first: 0, count: FIRST });
+  const before = await server.run('usage', undefined);
+  const joined = count - FIRST;
+  const rate = await crowd.run('join', { server: peers, first: FIRST, count: joined });
+  note('joins', rate, '/s');
+  await pause(SETTLE_MS);
+  const after = await server.run('usage', undefined);
+  note("CPU a join, server's", ((after.cpuMs - before.cpuMs) / joined) * 1000, 'µs');
+  note('memory a waiting peer', (after.rssBytes - before.rssBytes) / joined / 1024, 'KiB');
+
+  const idleFrom = await server.run('usage', undefined);
+  await pause(idleMs);
+  const idleTo = await server.run('usage', undefined);
+  note(`CPU of ${count} waiting`, ((idleTo.cpuMs - idleFrom.cpuMs) / idleMs) * 100, '%');
+
+  const ports = await crowd.run('pair', { server: peers, count: pairs });
+  await pause(SETTLE_MS);
+  const inServer: number[] = [];
+  const atPeer: number[] = [];
+  for (let index = 0; index < pairs; index++) {
+    await server.run('watch', ports);
+    atPeer.push(await crowd.run('wish', index));
+    const tookMs = await server.run('watched', undefined);
+    if (tookMs === undefined) throw new Error('the probe missed a match');
+    inServer.push(tookMs);
+  }
+  note('match p50, in the server', percentile(inServer, 0.5), 'ms');
+  note('match p99, in the server', percentile(inServer, 0.99), 'ms');
+  note('match p50, wish to push at the peer', percentile(atPeer, 0.5), 'ms');
+  note('match p99, wish to push at the peer', percentile(atPeer, 0.99), 'ms');
+  return rows;
+}
