@@ -28,7 +28,7 @@ export interface ClusterOptions {
   readonly handlers: ClusterHandlers;
 }
 
-export interface ClusterHandlers {
+interface ClusterHandlers {
   /** What another server said of what it owns. */
   replicated(owner: string, effects: readonly ReplicationEffect[]): void;
   /** Another server is dead. */

@@ -35,7 +35,7 @@ export interface PeerPortOptions {
 }
 
 /** What happens at the port; connections are numbered. */
-export interface PeerPortHandlers {
+interface PeerPortHandlers {
   opened(connection: number, sighting: Sighting): void;
   frame(connection: number, bytes: Uint8Array): void;
   garbled(connection: number): void;

@@ -88,7 +88,7 @@ export function keyFromWire(wire: WireRecordKey | undefined): RecordKey | undefi
     : { name: wire.name, key: wire.key.toString('hex'), session };
 }
 
-export function keyToWire({ name, key, session }: RecordKey): WireRecordKey {
+function keyToWire({ name, key, session }: RecordKey): WireRecordKey {
   return { name, key: Buffer.from(key, 'hex'), session: sessionToWire(session) };
 }
 

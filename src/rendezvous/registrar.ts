@@ -11,7 +11,7 @@ import type { ClusterTls } from '../rpc/tls-files.ts';
 import { type Accepted, Registration } from './registration.ts';
 import type { Member } from './member.ts';
 
-export interface RegistrarHandlers {
+interface RegistrarHandlers {
   /** The load balancers there are, by address. */
   balancers(balancers: readonly string[]): void;
   registered(balancer: string, accepted: Accepted): void;

@@ -98,7 +98,8 @@ export class ReplicationService {
 
   /** This server owns something else than before: everybody hears of it within this turn. */
   changed(update: RecordUpdate): void {
-    for (const { session } of this.#byMember.values()) session.changed(update);
+    // Also those who have not said who they are: our snapshot may have gone out to them.
+    for (const { session } of this.#links) session.changed(update);
     this.#flushSoon();
   }
 

@@ -46,7 +46,7 @@ const PART_RECORDS = 100;
 const BATCH_UPDATES = 100;
 /** Changes that wait for a slow stream; with more, a fresh snapshot is the shorter way. */
 const MAX_PENDING = 10_000;
-/** How often something is sent, be it only who cannot be reached. */
+/** How often it is said who cannot be reached, which also shows that the stream works. */
 const HEARTBEAT_MS = 2_000;
 /** A stream on which nothing was heard for two heartbeats and some is broken. */
 const SILENT_MS = 5_000;
@@ -123,15 +123,20 @@ export class ReplicationSession {
   /** The next frame to send, if there is one. */
   next(now: number): ReplicationFrame | undefined {
     const kind = this.#closed ? undefined : this.#nextKind(now);
-    if (kind === undefined) return undefined;
-    this.#heartbeatAt = now + HEARTBEAT_MS;
-    return { kind };
+    return kind === undefined ? undefined : { kind };
   }
 
   #nextKind(now: number): ReplicationFrame['kind'] {
     if (!this.#saidHello) {
       this.#saidHello = true;
       return { $case: 'hello', value: this.#source.hello() };
+    }
+    if (now >= this.#heartbeatAt) {
+      this.#heartbeatAt = now + HEARTBEAT_MS;
+      return {
+        $case: 'reachReport',
+        value: { unreachableIds: this.#source.unreachable().slice(0, MAX_REPORTED) },
+      };
     }
     if (this.#asks) {
       this.#asks = false;
@@ -152,12 +157,6 @@ export class ReplicationSession {
       this.#digestAt = now + DIGEST_EVERY_MS;
       const seq = BigInt(this.#source.seq());
       return { $case: 'digest', value: { seq, ...this.#source.ownDigest() } };
-    }
-    if (now >= this.#heartbeatAt) {
-      return {
-        $case: 'reachReport',
-        value: { unreachableIds: this.#source.unreachable().slice(0, MAX_REPORTED) },
-      };
     }
     return undefined;
   }

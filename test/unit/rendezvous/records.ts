@@ -12,7 +12,7 @@ export function session(number: number): string {
 }
 
 /** Wishes: `bob`, or `bob=<digit>` for a key. */
-export function wishes(texts: readonly string[], since = 1000): Map<string, RecordWish> {
+function wishes(texts: readonly string[], since = 1000): Map<string, RecordWish> {
   return new Map(
     texts.map((text) => {
       const [friend = '', digit] = text.split('=');
