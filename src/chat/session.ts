@@ -255,6 +255,8 @@ export class ConversationSession {
     if (left?.passedOn === false && this.#inbox.drained) {
       left.passedOn = true;
       effects.push({ type: 'friend-left', reason: left.reason });
+      // Both leave: the friend that has gone cannot answer any more.
+      if (this.#goodbye !== undefined) this.#leave(true, effects);
     }
   }
 

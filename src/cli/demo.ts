@@ -216,11 +216,9 @@ async function turnAwayFrom(
   loadBalancer: string,
   taken: readonly string[],
 ): Promise<void> {
-  const servers = cluster.rendezvousServers;
-  for (let turn = 0; turn < servers.length; turn++) {
-    const [choice = ''] = await cluster.ask(loadBalancer);
-    const next = servers[(servers.indexOf(choice) + 1) % servers.length] ?? '';
-    if (!taken.slice(0, 1).includes(next)) return;
+  for (let turns = cluster.rendezvousServers.length; turns > 0; turns--) {
+    const [, next = ''] = await cluster.ask(loadBalancer);
+    if (next !== taken[0]) return;
   }
 }
 

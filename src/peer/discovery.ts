@@ -43,9 +43,12 @@ export class Discovery {
   /**
    * Asks every known balancer at once; one that is still being asked is not asked again.
    * @param onServers called for each answer as it comes.
-   * @returns when all have answered or failed.
+   * @returns when all that were asked have answered or failed: whether every balancer failed.
    */
-  async ask(onServers: (servers: readonly Server[]) => void, signal: AbortSignal): Promise<void> {
+  async ask(
+    onServers: (servers: readonly Server[]) => void,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const idle = [...this.#balancers].filter(([key]) => !this.#asking.has(key));
     await Promise.all(
       idle.map(async ([key, address]) => {
@@ -61,6 +64,7 @@ export class Discovery {
         }
       }),
     );
+    return this.#failures.size === this.#balancers.size && idle.length > 0;
   }
 
   async #askOne(address: BalancerAddress, signal: AbortSignal): Promise<readonly Server[]> {

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { type Address, familyOf, scopeOf } from '../base/address.ts';
+import { type Address, familyOf, formatAddress, scopeOf } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { ChattyError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
@@ -13,6 +13,7 @@ import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
 import type { MatchFound } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import { FRIEND_ALPN } from '../rpc/protocol.ts';
 import { compareSessions } from '../rpc/session-id.ts';
+import { addressesFromWire } from '../rpc/wire-address.ts';
 import { Discovery, type DiscoveryOptions } from './discovery.ts';
 import { FriendLink, type FriendLinkEvents, type FriendLinkHost } from './friend-link.ts';
 import { type FriendPath } from './friend-path.ts';
@@ -22,6 +23,8 @@ import { PathHost } from './path-host.ts';
 import { Registration } from './registration.ts';
 import { ServerPool, type ServerPoolInput } from './server-pool.ts';
 
+/** How many servers' reasons are told where none can be registered on. */
+const MAX_TOLD_SERVERS = 4;
 /** A friend's connection that is idle is kept alive by QUIC this often. */
 const FRIEND_KEEP_ALIVE_MS = 10_000;
 
@@ -44,7 +47,7 @@ export interface PeerNodeOptions {
 
 export interface PeerNodeEvents {
   registered(server: Address, observed: Address | undefined): void;
-  /** All balancers have been asked, and no registration stands. */
+  /** No registration stands, and every balancer, or a server, has failed: why, by address. */
   noServer(failures: ReadonlyMap<string, ChattyError>): void;
   /** A server refused this peer for good: the name is taken, or a newer process has replaced it. */
   refused(error: ChattyError): void;
@@ -66,6 +69,8 @@ export class PeerNode {
   readonly #discovery: Discovery;
   readonly #registrations = new Map<string, { registration: Registration; observed?: Address }>();
   readonly #links = new Map<string, { link: FriendLink; wish: Wish; events: LinkEvents }>();
+  /** Why servers could not be registered on, by their address, since one last could. */
+  readonly #serverFailures = new Map<string, ChattyError>();
   readonly #abort = new AbortController();
   readonly #endpoint: QuicEndpoint;
   readonly #paths: PathHost;
@@ -188,12 +193,17 @@ export class PeerNode {
   }
 
   async #discover(): Promise<void> {
-    await this.#discovery.ask(
+    const allFailed = await this.#discovery.ask(
       (servers) => this.#step({ type: 'servers', servers }),
       this.#abort.signal,
     );
+    if (allFailed) this.#tellNoServer();
+  }
+
+  /** Says why there is no registration, where there is none: balancers' and servers' reasons. */
+  #tellNoServer(): void {
     if (this.#closed || this.#pool.registered.length > 0) return;
-    this.#options.events.noServer(this.#discovery.failures);
+    this.#options.events.noServer(new Map([...this.#discovery.failures, ...this.#serverFailures]));
   }
 
   #register(server: Server): void {
@@ -215,6 +225,7 @@ export class PeerNode {
             registration,
             ...(observed === undefined ? {} : { observed }),
           });
+          this.#serverFailures.clear();
           this.#step({ type: 'registered', id });
           events.servers(this.#pool.known);
           if (remote !== undefined) events.registered(remote, observed);
@@ -234,10 +245,24 @@ export class PeerNode {
             ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
           });
           if (FINAL.has(error.code)) events.refused(error);
+          else this.#serverFailed(server, error);
         },
       },
     });
     this.#registrations.set(id, { registration });
+  }
+
+  #serverFailed(server: Server, error: ChattyError): void {
+    const [address] = addressesFromWire(server.addresses, 1);
+    const place = address === undefined ? server.id : formatAddress(address);
+    // Of many servers, the last few are enough to say why none answers.
+    this.#serverFailures.delete(place);
+    this.#serverFailures.set(place, error);
+    const [oldest] = this.#serverFailures.keys();
+    if (this.#serverFailures.size > MAX_TOLD_SERVERS && oldest !== undefined) {
+      this.#serverFailures.delete(oldest);
+    }
+    this.#tellNoServer();
   }
 
   #wish(wish: Wish, withdraw: boolean): void {

@@ -2,8 +2,11 @@ import { backoffDelayMs } from '../base/backoff.ts';
 import type { Random } from '../base/random.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
 
-/** The second registration starts this long after the first, or as soon as the first stands. */
-const STAGGER_MS = 100;
+/**
+ * The second registration starts this long after the first, or as soon as the first stands: longer
+ * than a handshake to the other side of the world takes.
+ */
+const STAGGER_MS = 300;
 /** How often the balancers are asked again while fewer registrations stand than wanted. */
 const DISCOVER = { initialMs: 200, maxMs: 5_000 };
 /** How often they are asked with all registrations standing, so that the cache stays true. */
