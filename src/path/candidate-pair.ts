@@ -38,6 +38,9 @@ const LOST_AFTER_MS = 6500;
 const TRIGGER_SPACING_MS = 20;
 /** An answer older than this makes a check from the friend an occasion to renew it. */
 const RENEW_AFTER_MS = KEEP_ALIVE_MS / 2;
+/** A path that was lost is asked again so often for two minutes: most outages are shorter. */
+const REVIVAL_MS = 5000;
+const REVIVALS = 24;
 /** The weight of a new round-trip time. */
 const RTT_GAIN = 0.25;
 
@@ -76,6 +79,8 @@ export class CandidatePair {
   #followUps = 0;
   #lastSentAt = -Infinity;
   #doubted = false;
+  /** How many more times a lost path is asked whether it lives again. */
+  #revivals = 0;
   #answeredAt: number | undefined;
   #checkedAt: number | undefined;
   #keptAlive = true;
@@ -130,7 +135,8 @@ export class CandidatePair {
 
   /** Whether a check may go there now, and how long it may be. */
   allowance(smallBytes: number): 'full' | 'small' | 'none' {
-    if (this.answered || (this.listed && this.checks < MAX_CHECKS_PER_ROUND)) return 'full';
+    const isWorthwhile = this.listed || this.#revivals > 0;
+    if (this.answered || (isWorthwhile && this.checks < MAX_CHECKS_PER_ROUND)) return 'full';
     return this.creditBytes >= smallBytes ? 'small' : 'none';
   }
 
@@ -153,7 +159,7 @@ export class CandidatePair {
   startRound(now: number): void {
     this.#roundEndsAt = now + ROUND_MS;
     this.checks = 0;
-    if (this.answered || this.listed) this.dueAt = now;
+    if (this.answered || this.listed || this.#revivals > 0) this.dueAt = now;
   }
 
   /** The friend has checked from here. */
@@ -184,6 +190,7 @@ export class CandidatePair {
     }
     this.#answeredAt = now;
     this.#doubted = false;
+    this.#revivals = 0;
     this.#observed = observed;
     this.#heard(state, now);
     if (this.#isSettled()) this.dueAt = this.#keptAlive ? now + KEEP_ALIVE_MS : undefined;
@@ -208,9 +215,13 @@ export class CandidatePair {
 
   #nextDueAt(now: number): number | undefined {
     if (!this.answered) {
-      if (!this.listed || this.checks >= MAX_CHECKS_PER_ROUND) return undefined;
       const at = now + (RETRANSMIT_MS[this.checks - 1] ?? LONGEST_RETRANSMIT_MS);
-      return at < this.#roundEndsAt ? at : undefined;
+      const isWorthwhile = this.listed || this.#revivals > 0;
+      if (isWorthwhile && this.checks < MAX_CHECKS_PER_ROUND && at < this.#roundEndsAt) return at;
+      if (this.#revivals === 0) return undefined;
+      this.#revivals--;
+      this.checks = 0;
+      return now + REVIVAL_MS;
     }
     this.#followUps++;
     if (this.#isSettled()) return this.#keptAlive ? now + KEEP_ALIVE_REPEAT_MS : undefined;
@@ -234,7 +245,10 @@ export class CandidatePair {
     return this.#answeredAt === undefined ? undefined : this.#answeredAt + LOST_AFTER_MS;
   }
 
-  /** Trust in it has ended: back to waiting, with a round of checks in case too many got lost. */
+  /**
+   * Trust in it has ended: back to waiting, with a round of checks in case too many got lost, and
+   * then some more, so that what was only an outage ends without help from servers.
+   */
   lose(now: number): void {
     this.dueAt = undefined;
     this.creditBytes = 0;
@@ -245,6 +259,7 @@ export class CandidatePair {
     this.#followUps = 0;
     this.#keptAlive = true;
     this.#path = undefined;
+    this.#revivals = REVIVALS;
     this.startRound(now);
   }
 }

@@ -36,6 +36,7 @@ export interface PairState {
   readonly pathClass: PathClass;
 }
 
+const MAX_UFRAG_CHARACTERS = 32;
 const ANSWERED = 0x01;
 const LAN = 1;
 const PUBLIC = 2;
@@ -58,8 +59,10 @@ export class CheckCodec {
   constructor(local: Credentials, remote: Credentials) {
     this.#local = local;
     this.#remote = remote;
-    this.incomingUsername = `${local.ufrag}:${remote.ufrag}`;
-    this.outgoingUsername = `${remote.ufrag}:${local.ufrag}`;
+    // The friend's come from the wire: what is too long is cut, and then fits nobody.
+    const remoteUfrag = remote.ufrag.slice(0, MAX_UFRAG_CHARACTERS);
+    this.incomingUsername = `${local.ufrag}:${remoteUfrag}`;
+    this.outgoingUsername = `${remoteUfrag}:${local.ufrag}`;
     this.#username = Buffer.from(this.outgoingUsername);
     const checkBytes = FIXED_CHECK_BYTES + ((this.#username.length + 3) & ~3);
     this.smallBytes = Math.max(MAX_BARE_ANSWER_BYTES, checkBytes);

@@ -65,8 +65,7 @@ describe('a pair of peers in one home', () => {
     expect(bob.agent?.selected()?.pathClass).toBe('public');
     expect(alice.has('all-lost') || bob.has('all-lost')).toBe(false);
     network.tap = () => true;
-    alice.step({ type: 'network-changed' });
-    network.runUntil(20_000);
+    network.runUntil(25_000);
     expectConnected(world);
     expect(alice.agent?.selected()?.pathClass).toBe('lan');
   });
@@ -155,6 +154,23 @@ describe('a path in use', () => {
     }
     network.tap = () => true;
     network.runUntil(30_000);
+    expectConnected(world);
+  });
+
+  it.each(SEEDS)('that an outage of a minute has ended comes back by itself (seed %i)', (seed) => {
+    const world = twoHomes(
+      'EIM, address-dependent filtering',
+      seed % 2 === 0 ? 'symmetric, random ports' : PORT_RESTRICTED,
+      seed,
+    );
+    const { alice, bob, network } = world;
+    introduce(world);
+    network.runUntil(10_000);
+    network.tap = () => false;
+    network.runUntil(70_000);
+    expect([alice.agent?.state, bob.agent?.state]).toEqual(['failed', 'failed']);
+    network.tap = () => true;
+    network.runUntil(77_000);
     expectConnected(world);
   });
 

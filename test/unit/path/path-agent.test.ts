@@ -308,6 +308,16 @@ describe('a check from the friend', () => {
   });
 });
 
+describe('credentials from the wire', () => {
+  it('of any length make no check longer than a datagram may be', () => {
+    const remote = { ufrag: 'é'.repeat(60_000), password: 'x'.repeat(60_000) };
+    const harness = new Harness([candidate('srflx', PUBLIC)], { remote });
+    harness.runUntil(4000);
+    const lengths = harness.checks().map(({ message }) => message.raw.length);
+    expect(Math.max(...lengths)).toBeLessThan(600);
+  });
+});
+
 describe('a message that is not the friend’s', () => {
   const stranger = new CheckCodec({ ...REMOTE }, { ...LOCAL, password: 'not-the-password-at-all' });
   const id = new Uint8Array(12).fill(1);
@@ -431,6 +441,16 @@ describe('a checked path', () => {
     expect(harness.agent.classOf(address(PUBLIC))).toBeUndefined();
     // Rounds start over at once: the last ones began more than 5 s ago.
     expect(harness.sent.map(({ at }) => at).slice(3)).toEqual([6700, 6733]);
+  });
+
+  it('is asked for two minutes whether it lives again, and then no more', () => {
+    const harness = connected();
+    harness.runUntil(600_000);
+    const last = harness.checks().at(-1)?.at ?? 0;
+    expect(last).toBeGreaterThan(120_000);
+    expect(last).toBeLessThan(150_000);
+    expect(harness.checks().length).toBeLessThan(60);
+    expect(harness.agent.nextDeadline()).toBeUndefined();
   });
 
   it('is kept by answers alone: the friend’s checks do not count', () => {
