@@ -130,7 +130,14 @@ export class FriendLink {
     this.#step({ type: 'goodbye' });
     this.#closed = true;
     this.#timer?.cancel();
-    this.#path?.close();
+    this.#leavePath();
+  }
+
+  /** Connections that are being closed still say so over the path, at the end of this turn. */
+  #leavePath(): void {
+    const path = this.#path;
+    this.#path = undefined;
+    if (path !== undefined) setImmediate(() => path.close());
   }
 
   #step(input: LinkInput): void {
@@ -158,8 +165,7 @@ export class FriendLink {
         if (this.#path !== undefined) this.#host.merge(this.#path, effect.endpoint);
         return;
       case 'stop-punching':
-        this.#path?.close();
-        this.#path = undefined;
+        this.#leavePath();
         return;
       case 'repunch':
         this.#path?.step({ type: 'network-changed' });
@@ -214,7 +220,7 @@ export class FriendLink {
   }
 
   #punch(match: Match): void {
-    this.#path?.close();
+    this.#leavePath();
     this.#pathClass = undefined;
     this.#lastBest = undefined;
     this.#firstUntold = false;

@@ -204,9 +204,16 @@ export class Connection implements QuicConnection {
   close(code = 0, reason = ''): void {
     const native = this.#native;
     if (native === undefined) return;
+    const now = this.#host.clock.now();
     try {
+      // Words said just before goodbye go out first, as far as the windows let them.
+      if (this.#writers.size > 0) {
+        this.#heldBackUntil = now;
+        this.#write(native, now);
+        this.#flush(native, now);
+      }
       native.close(true, code, Buffer.from(reason));
-      this.#flush(native, this.#host.clock.now());
+      this.#flush(native, now);
     } catch {
       // It ends all the same; the peer learns by its idle timeout.
     }
