@@ -3,7 +3,7 @@ import { seededRandom } from '../../src/base/random.ts';
 import type { Wish } from '../../src/rendezvous/record.ts';
 import { SimPeer, World } from './rendezvous-world.ts';
 
-const SEEDS = 400;
+const SEEDS = 150;
 const NAMES = ['anna', 'ben', 'cleo', 'dora', 'emil'];
 /** How long the world is troubled, and then left alone. */
 const TROUBLED_MS = 40_000;
@@ -58,7 +58,7 @@ function disturb(world: World, troubles: Troubles): void {
   } else if (dice < 95) {
     if (troubles.partitions) world.healAll();
   } else if (dice < 97) {
-    if (troubles.partitions) world.balancerUp = false;
+    if (troubles.partitions) world.cutBalancer();
   } else if (troubles.crashes) world.restartBalancer();
 }
 

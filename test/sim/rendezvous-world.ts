@@ -38,7 +38,7 @@ export class World {
   readonly breaches: string[] = [];
   readonly trace: string[] = [];
   balancerUp = true;
-  /** Whether there has been a partition between servers: then the dead are noticed later. */
+  /** Whether servers or the balancer have been cut off: then the dead are noticed later. */
   everParted = false;
   readonly #parted = new Set<string>();
   /** The servers on the load balancer's list. */
@@ -87,6 +87,12 @@ export class World {
     this.everParted = true;
     this.say(`network between ${a.label} and ${b.label} breaks`);
     this.#parted.add(pair(a, b));
+  }
+
+  cutBalancer(): void {
+    this.everParted = true;
+    this.say('the load balancer is cut off');
+    this.balancerUp = false;
   }
 
   healAll(): void {
@@ -203,9 +209,8 @@ export class SimServer {
         world.later(world.latency(), () => other.server.#end(other));
       }
     }
-    if (world.everParted || !world.balancerUp) return;
     world.later(12_000, () => {
-      if (world.everParted || !world.balancerUp) return;
+      if (world.everParted) return;
       for (const server of world.live) {
         if (server.table.digestOf(this.id).count > 0) {
           world.breaches.push(`${server.label} holds records of ${this.label}, dead for 12 s`);

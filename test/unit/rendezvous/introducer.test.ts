@@ -209,9 +209,19 @@ describe('matching', () => {
       [alice.id, 'bob', 'b'],
     ];
     expect(pushes(here.wish(alice.id, wish, at(1)))).toEqual(both);
-    expect(here.wish(alice.id, wish, at(2))).toEqual([]);
     expect(pushes(here.withdraw(alice.id, 'bob', at(3)))).toEqual([]);
     expect(pushes(here.wish(alice.id, wish, at(4)))).toEqual(both);
+  });
+
+  it('answers a wish that stands already with the match again, and changes nothing', () => {
+    const here = server();
+    const alice = join(here, {});
+    join(here, BOB);
+    const again = here.wish(alice.id, { friend: 'bob', friendKey: undefined }, at(1));
+    expect(again.map(({ type }) => type)).toEqual(['push']);
+    expect(pushes(again)).toEqual([[alice.id, 'bob', 'b']]);
+    expect(here.wish(alice.id, { friend: 'carol', friendKey: undefined }, at(2))).toHaveLength(1);
+    expect(here.wish(alice.id, { friend: 'carol', friendKey: undefined }, at(3))).toEqual([]);
   });
 });
 
