@@ -72,13 +72,23 @@ export function findSubcommand(
   const end = argv.indexOf('--');
   const before = end === -1 ? argv : argv.slice(0, end);
   for (let count = 1; count <= before.length; count += 1) {
-    const parser = parserFor(shape, '', () => undefined);
-    const [operand] = parser.parseOptions(before.slice(0, count)).operands;
+    const operand = firstOperand(shape, before.slice(0, count));
     if (operand === undefined) continue;
     const rest = [...argv.slice(0, count - 1), ...argv.slice(count)];
     return names.has(operand) ? { name: operand, rest } : undefined;
   }
   return undefined;
+}
+
+function firstOperand(shape: CommandShape, argv: readonly string[]): string | undefined {
+  const parser = parserFor(shape, '', () => undefined);
+  try {
+    return parser.parseOptions([...argv]).operands[0];
+  } catch (error) {
+    // `--version`, or an option whose value comes next.
+    if (error instanceof CommanderError) return undefined;
+    throw error;
+  }
 }
 
 function parserFor(shape: CommandShape, version: string, write: (text: string) => void): Parser {

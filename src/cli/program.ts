@@ -116,8 +116,15 @@ export async function runProgram(
       return command.run(configuration.values as never, parsed.positionals, context);
     });
   } catch (error) {
-    return printError(program.name, error, io.stderr);
+    return printError(program.name, withUsageHint(error, program.name), io.stderr);
   }
+}
+
+function withUsageHint(error: unknown, name: string): unknown {
+  const bare =
+    error instanceof ChattyError && error.code === 'CHATTY_USAGE' && error.hint === undefined;
+  if (!bare) return error;
+  return new ChattyError(error.code, error.message, { hint: `See ${name} --help.`, cause: error });
 }
 
 /** Says on stderr what went wrong. @returns the exit code. */

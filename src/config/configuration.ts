@@ -164,9 +164,11 @@ function isAbsent(value: unknown): boolean {
   return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 }
 
+/** What a file of settings could hold; which file was read is no such thing. */
 function printable(schema: Schema, values: Record<string, unknown>): Record<string, unknown> {
+  const settings = Object.entries(schema).filter(([key]) => key !== 'config');
   return Object.fromEntries(
-    Object.entries(schema).map(([key, setting]) => {
+    settings.map(([key, setting]) => {
       const value = values[key];
       if (value === undefined || value === null) return [key, null];
       if (setting.secret === true) return [key, '(hidden)'];
