@@ -214,8 +214,6 @@ export class LinkSession {
         this.#effects.push({ type: 'close', connection: id, reason: 'the other connection stays' });
         return;
       }
-    } else {
-      this.#closeOthers(id, ({ dialledByUs: ours, greeted }) => !ours && !greeted, now);
     }
     this.#connections.set(id, {
       dialledByUs,
@@ -229,7 +227,11 @@ export class LinkSession {
       this.#effects.push({ type: 'connected', connection: id, first: !this.#announced });
       this.#announced = true;
     } else this.#together();
-    if (!dialledByUs) return;
+    if (!dialledByUs) {
+      // The friend dials one at a time: what it dialled before and never greeted on is dead.
+      this.#closeOthers(id, (other) => !other.dialledByUs && !other.greeted, now);
+      return;
+    }
     this.#effects.push({ type: 'send-hello', connection: id, generation: this.#generation });
     // Messages flow at once; only a connection in use that is certain to live is preferred.
     if (this.#active === undefined) this.#activate(id, undefined, now);
