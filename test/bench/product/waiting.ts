@@ -1,9 +1,9 @@
 import { formatAddress } from '../../../src/base/address.ts';
-import type { ClusterTls } from '../../../src/rpc/tls-files.ts';
 import type { Row } from '../report.ts';
 import { pause, percentile, Worker } from '../worker.ts';
 import type { CrowdTasks } from './crowd.ts';
 import type { DaemonTasks } from './daemon.ts';
+import type { ClusterKeys } from './keys.ts';
 
 const DAEMON = new URL('./daemon.ts', import.meta.url);
 const CROWD = new URL('./crowd.ts', import.meta.url);
@@ -14,7 +14,7 @@ const SETTLE_MS = 500;
 
 /** One server with `count` peers waiting on it: joining, memory, idling and matching. */
 export async function measureWaiting(
-  tls: ClusterTls,
+  keys: ClusterKeys,
   count: number,
   pairs: number,
   idleMs: number,
@@ -24,10 +24,10 @@ export async function measureWaiting(
     rows.push({ metric, subject: 'chatty', value, unit });
   };
   await using balancer = new Worker<DaemonTasks>(DAEMON);
-  const { cluster } = await balancer.run('loadbalancer', tls);
+  const { cluster } = await balancer.run('loadbalancer', keys.loadbalancer);
   await using server = new Worker<DaemonTasks>(DAEMON);
   const loadBalancers = [formatAddress(cluster)];
-  const { peers } = await server.run('rendezvous', { tls, loadBalancers });
+  const { peers } = await server.run('rendezvous', { tls: keys.rendezvous, loadBalancers });
   await using crowd = new Worker<CrowdTasks>(CROWD);
 
   await crowd.run('join', { server: peers, first: 0, count: FIRST });
