@@ -4,11 +4,15 @@ import { formatAddress } from '../base/address.ts';
 import { Chatty } from '../chat/chatty.ts';
 import { BalancerStore } from '../peer/balancer-store.ts';
 import { readCaFile } from '../peer/trust.ts';
+import { startStallWatchdog } from '../quic/index.ts';
 import { ChatRun } from './chat-run.ts';
 import { jsonLines } from './json-lines.ts';
 import { LineScreen } from './line-screen.ts';
 import type { Context } from './program.ts';
 import type { Screen } from './shown-event.ts';
+
+/** A chat holds some 100 MB; what holds so much more has been made to. */
+const MAX_RSS_BYTES = 2 * 1024 ** 3;
 
 /** Who chats with whom; names in their one form, and two different ones. */
 export interface Pair {
@@ -46,6 +50,7 @@ export async function chat(
   try {
     const caPem = settings.caFile === undefined ? undefined : await readCaFile(settings.caFile);
     const loadBalancers = await requireBalancers(settings);
+    startStallWatchdog({ maxRssBytes: MAX_RSS_BYTES });
     await using chatty = await Chatty.open({
       name: pair.name,
       loadBalancers,

@@ -14,15 +14,22 @@ const program = defineCommand({
     'chatty-rendezvous --tls keys --loadbalancer dns:///balancers.example.org:50051',
   ],
   run: async (values, _positionals, context) => {
-    const [{ RendezvousServer }, { readTlsDirectory }, { routeGrpcLog }, { runDaemon }] =
-      await Promise.all([
-        import('../rendezvous/rendezvous-server.ts'),
-        import('../rpc/tls-files.ts'),
-        import('../rpc/grpc-log.ts'),
-        import('./daemon.ts'),
-      ]);
+    const [
+      { RendezvousServer },
+      { startStallWatchdog },
+      { readTlsDirectory },
+      { routeGrpcLog },
+      { runDaemon },
+    ] = await Promise.all([
+      import('../rendezvous/rendezvous-server.ts'),
+      import('../quic/index.ts'),
+      import('../rpc/tls-files.ts'),
+      import('../rpc/grpc-log.ts'),
+      import('./daemon.ts'),
+    ]);
     const { logger } = context;
     routeGrpcLog(logger);
+    startStallWatchdog();
     const server = await RendezvousServer.start({
       listen: values.listen,
       clusterListen: values.clusterListen,

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { type Address, familyOf, formatAddress, scopeOf } from '../base/address.ts';
+import { type Address, familyOf, formatAddress, sameAddress, scopeOf } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { ChattyError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
@@ -23,6 +23,8 @@ import { PathHost } from './path-host.ts';
 import { Registration } from './registration.ts';
 import { ServerPool, type ServerPoolInput } from './server-pool.ts';
 
+/** Of a server's further addresses, so many are asked how they see this peer. */
+const MAX_OBSERVERS = 4;
 /** How many servers' reasons are told where none can be registered on. */
 const MAX_TOLD_SERVERS = 4;
 /** A friend's connection that is idle is kept alive by QUIC this often. */
@@ -229,6 +231,7 @@ export class PeerNode {
           this.#step({ type: 'registered', id });
           events.servers(this.#pool.known);
           if (remote !== undefined) events.registered(remote, observed);
+          void this.#observeFurther(registration);
         },
         match: (found) => this.#match(found),
         conflict: ({ wish, heldBy }) => {
@@ -250,6 +253,24 @@ export class PeerNode {
       },
     });
     this.#registrations.set(id, { registration });
+  }
+
+  /**
+   * Learns how the server sees this peer at its other addresses, above all those of the other family,
+   * and proves it to the server with the cookies of its answers.
+   */
+  async #observeFurther(registration: Registration): Promise<void> {
+    const { remote, server } = registration;
+    if (remote === undefined) return;
+    const families = new Set(this.#endpoint.addresses.map(familyOf));
+    const others = addressesFromWire(server.addresses, MAX_OBSERVERS).filter(
+      (address) => families.has(familyOf(address)) && !sameAddress(address, remote),
+    );
+    const observations = await Promise.all(others.map((address) => this.#paths.observe(address)));
+    const cookies = observations.flatMap((observation) =>
+      observation === undefined ? [] : [observation.cookie],
+    );
+    if (cookies.length > 0) registration.updateEndpoint(cookies);
   }
 
   #serverFailed(server: Server, error: ChattyError): void {
