@@ -68,10 +68,10 @@ export class ConnectionIds {
     this.#proof = undefined;
   }
 
-  /** The connection is over. */
-  release(): void {
+  /** The connection is over. @returns the IDs that led to it. */
+  release(): readonly string[] {
     for (const id of this.#ids) this.#registry.remove(id);
-    this.#ids.length = 0;
+    return this.#ids;
   }
 
   /**

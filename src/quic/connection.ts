@@ -3,13 +3,14 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
-import { AddressChange } from './address-change.ts';
 import { ConnectionIds } from './connection-ids.ts';
 import type { HostPort, NativeConnection, Quiche } from './native.ts';
 import { endReason } from './end-reason.ts';
+import type { Farewell } from './farewells.ts';
 import type { Slab } from './slab.ts';
 import { ed25519Fingerprint } from './spki.ts';
 import { QuicStream } from './stream.ts';
+import { UnprovenAddress } from './unproven-address.ts';
 import { addressOfClass, CARRIED_LOCAL, classOfAddress } from './synthetic-address.ts';
 import type { Carrier, CloseReason, QuicConnection } from './types.ts';
 
@@ -30,6 +31,8 @@ const CONGESTED_MS = 1;
 /** How often the first flight is repeated until anything is heard; quiche alone would wait 1 s. */
 const CARRIED_RESEND_MS = 100;
 const PLAIN_RESEND_MS = 250;
+/** The datagrams of a first flight, three at most (RFC 9000 §8.1). */
+const MAX_FLIGHT = 3;
 /** CRYPTO_ERROR (RFC 9000 §20.1) of the alert bad_certificate (RFC 8446 §6). */
 const BAD_CERTIFICATE = 0x100 + 42;
 const INTERNAL_ERROR = 1;
@@ -52,8 +55,16 @@ export interface ConnectionHost {
   withheld(): void;
   /** The handshake is done, and the peer is who it should be. */
   opened(connection: Connection): void;
-  /** The connection is over; called once. `opened` says whether it ever was. */
-  gone(connection: Connection, opened: boolean): void;
+  /**
+   * The connection is over; called once. `opened` says whether it ever was; `farewell` is what it
+   * said last, where it was ended by us, and `ids` by what the peer knew it.
+   */
+  gone(
+    connection: Connection,
+    opened: boolean,
+    ids: readonly string[],
+    farewell: Farewell | undefined,
+  ): void;
 }
 
 export interface ConnectionOptions {
@@ -69,6 +80,8 @@ export interface ConnectionOptions {
   readonly keepAliveMs: number | undefined;
   /** The further connection ID by which an acceptor is known until the handshake is done. */
   readonly firstId: string | undefined;
+  /** The bytes that came from an acceptor's peer so far, if its address is not proven. */
+  readonly unprovenBytes: number | undefined;
 }
 
 /**
@@ -98,8 +111,8 @@ export class Connection implements QuicConnection {
   readonly #ids: ConnectionIds;
   /** By which quiche knows the peer of a plain connection for good, wherever it moves. */
   readonly #peer: Address;
-  /** Set while the peer has moved and not yet proven where to. */
-  #moving: AddressChange | undefined;
+  /** Set while the peer, new or moved, has not proven its address. */
+  #unproven: UnprovenAddress | undefined;
   #native: NativeConnection | undefined;
   #opened = false;
   #handshakeEndsAt: number;
@@ -136,7 +149,7 @@ export class Connection implements QuicConnection {
     this.#firstId = options.firstId;
     this.#lastSentAt = host.clock.now();
     this.#handshakeEndsAt = this.#lastSentAt + options.handshakeTimeoutMs;
-    if (dialer) this.#firstFlight = [];
+    this.#firstFlight = [];
     // RFC 9000 §2.1: bit 0 is set for streams the acceptor opens.
     this.#nextStreamId = dialer ? 0 : 1;
     this.#nextPeerStreamId = dialer ? 1 : 0;
@@ -149,6 +162,10 @@ export class Connection implements QuicConnection {
       remove: (id) => host.removeId(id),
     });
     if (this.#firstId !== undefined) host.addId(this.#firstId, this);
+    if (options.unprovenBytes !== undefined) {
+      this.#unproven = new UnprovenAddress(options.remote);
+      this.#unproven.received(options.unprovenBytes);
+    }
   }
 
   get quiche(): Quiche {
@@ -204,24 +221,13 @@ export class Connection implements QuicConnection {
   close(code = 0, reason = ''): void {
     const native = this.#native;
     if (native === undefined) return;
-    const now = this.#host.clock.now();
-    try {
-      // Words said just before goodbye go out first, as far as the windows let them.
-      if (this.#writers.size > 0) {
-        this.#heldBackUntil = now;
-        this.#write(native, now);
-        this.#flush(native, now);
-      }
-      native.close(true, code, Buffer.from(reason));
-      this.#flush(native, now);
-    } catch {
-      // It ends all the same; the peer learns by its idle timeout.
-    }
-    this.#finish({ kind: 'local', code, reason });
+    const farewell = this.#sayClose(native, true, code, reason);
+    this.#finish({ kind: 'local', code, reason }, farewell);
   }
 
   /** Takes one datagram of the carrier, over a path of `pathClass`; quiche decrypts in place. */
-  receiveCarried(datagram: Uint8Array, pathClass: PathClass): void {
+  receiveCarried(datagram: Uint8Array, pathClass: PathClass, id: string): void {
+    this.#hearAgain(id);
     this.#receive(datagram, addressOfClass(pathClass));
   }
 
@@ -230,7 +236,13 @@ export class Connection implements QuicConnection {
    * @returns false if it is dropped for the address that it comes from.
    */
   receivePlain(datagram: Uint8Array, remote: Address, id: string): boolean {
-    if (this.#moving === undefined && sameAddress(remote, this.remote)) {
+    if (!this.#opened && sameAddress(remote, this.remote)) {
+      this.#unproven?.received(datagram.length);
+      this.#receive(datagram, this.#peer);
+      this.#hearAgain(id);
+      return true;
+    }
+    if (this.#unproven === undefined && sameAddress(remote, this.remote)) {
       this.#receive(datagram, this.#peer);
       return true;
     }
@@ -244,7 +256,7 @@ export class Connection implements QuicConnection {
     const native = this.#native;
     if (native === undefined) return;
     this.#unheard = 0;
-    this.#firstFlight = undefined;
+    if (this.role === 'dialer') this.#firstFlight = undefined;
     this.#resendAt = Infinity;
     try {
       native.recv(datagram, { from, to: this.local });
@@ -271,20 +283,20 @@ export class Connection implements QuicConnection {
   /** An authentic datagram came from `remote`, or from anywhere while the peer is moving. */
   #follow(native: NativeConnection, remote: Address, bytes: number, id: string): void {
     if (sameAddress(remote, this.remote)) {
-      this.#moving = undefined;
+      this.#unproven = undefined;
       this.#ids.endProof();
       return;
     }
-    if (this.#moving === undefined || !sameAddress(remote, this.#moving.address)) {
-      this.#moving = new AddressChange(remote);
+    if (this.#unproven === undefined || !sameAddress(remote, this.#unproven.address)) {
+      this.#unproven = new UnprovenAddress(remote);
       this.#ids.demandProof(native);
     } else if (this.#ids.isProof(id)) {
       this.remote = remote;
-      this.#moving = undefined;
+      this.#unproven = undefined;
       this.#ids.endProof();
       return;
     }
-    this.#moving.received(bytes);
+    this.#unproven.received(bytes);
   }
 
   wantWrite(stream: QuicStream): void {
@@ -332,17 +344,19 @@ export class Connection implements QuicConnection {
       this.refusal = new ChattyError('CHATTY_UNTRUSTED', `the peer is not trusted: ${refusal}`, {
         hint: 'Check that you connect to the right program, and which key it should have.',
       });
-      native.close(false, BAD_CERTIFICATE, NOTHING);
-      this.#flush(native, this.#host.clock.now());
-      this.#finish({ kind: 'handshake', code: BAD_CERTIFICATE, reason: this.refusal.message });
+      const farewell = this.#sayClose(native, false, BAD_CERTIFICATE);
+      const { message } = this.refusal;
+      this.#finish({ kind: 'handshake', code: BAD_CERTIFICATE, reason: message }, farewell);
       return;
     }
     this.#opened = true;
+    this.#unproven = undefined;
     this.#handshakeEndsAt = Infinity;
     if (this.#firstId !== undefined) {
       this.#host.removeId(this.#firstId);
       this.#firstId = undefined;
     }
+    this.#firstFlight = undefined;
     this.#ids.refresh(native);
     this.#host.opened(this);
   }
@@ -460,9 +474,9 @@ export class Connection implements QuicConnection {
   }
 
   #transmit(datagram: Buffer, to: HostPort): void {
-    if (this.#firstFlight !== undefined && this.#firstFlight.length < 2) {
+    if (this.#firstFlight !== undefined && this.#firstFlight.length < MAX_FLIGHT) {
       this.#firstFlight.push(Buffer.from(datagram));
-      this.#resendAt = this.#host.clock.now() + this.#resendMs;
+      if (this.role === 'dialer') this.#resendAt = this.#host.clock.now() + this.#resendMs;
     }
     this.#sendTo(datagram, to);
   }
@@ -473,10 +487,10 @@ export class Connection implements QuicConnection {
       if (pathClass !== undefined) this.carrier.send(datagram, pathClass);
       return;
     }
-    const moving = this.#moving;
-    if (moving === undefined) this.#host.transmit(datagram, this.local, this.remote);
-    else if (moving.spend(datagram.length)) {
-      this.#host.transmit(datagram, this.local, moving.address);
+    const unproven = this.#unproven;
+    if (unproven === undefined) this.#host.transmit(datagram, this.local, this.remote);
+    else if (unproven.spend(datagram.length)) {
+      this.#host.transmit(datagram, this.local, unproven.address);
     } else this.#host.withheld();
   }
 
@@ -525,32 +539,57 @@ export class Connection implements QuicConnection {
   #resendFirstFlight(now: number): void {
     if (now < this.#resendAt) return;
     this.#resendAt = now + this.#resendMs;
-    for (const datagram of this.#firstFlight ?? []) {
-      this.#sendTo(datagram, this.remote);
-    }
+    this.#repeatFirstFlight();
+  }
+
+  #repeatFirstFlight(): void {
+    for (const datagram of this.#firstFlight ?? []) this.#sendTo(datagram, this.remote);
+  }
+
+  /**
+   * A dialer that repeats its first Initial has not got our answer, which quiche would repeat only
+   * after a second.
+   */
+  #hearAgain(id: string): void {
+    if (!this.#opened && id === this.#firstId) this.#repeatFirstFlight();
   }
 
   /** Ends the connection for a reason of our own, and tells the peer if that is possible. */
   #abort(native: NativeConnection, reason: string): void {
-    try {
-      native.close(false, INTERNAL_ERROR, NOTHING);
-      const sent = native.send(this.#host.slab.room());
-      if (sent !== null) {
-        this.#sendTo(this.#host.slab.take(sent[0]), sent[1].to);
-      }
-    } catch {
-      // It was broken to begin with.
-    }
+    const farewell = this.#sayClose(native, false, INTERNAL_ERROR);
     const kind = this.#opened ? 'transport' : 'handshake';
-    this.#finish({ kind, code: INTERNAL_ERROR, reason });
+    this.#finish({ kind, code: INTERNAL_ERROR, reason }, farewell);
   }
 
-  #finish(reason: CloseReason): void {
+  /** Sends CONNECTION_CLOSE at once. @returns what was sent; undefined: nothing could be. */
+  #sayClose(
+    native: NativeConnection,
+    app: boolean,
+    code: number,
+    reason = '',
+  ): Farewell | undefined {
+    try {
+      native.close(app, code, Buffer.from(reason));
+      const sent = native.send(this.#host.slab.room());
+      if (sent === null) return undefined;
+      const [length, { to }] = sent;
+      const datagram = this.#host.slab.take(length);
+      this.#sendTo(datagram, to);
+      // A bystander could have an address that is not proven sent more than it may be.
+      if (this.#unproven !== undefined || !this.#opened) return undefined;
+      return { datagram: Uint8Array.from(datagram), send: (again) => this.#sendTo(again, to) };
+    } catch {
+      // It was broken to begin with; the peer learns by its idle timeout.
+      return undefined;
+    }
+  }
+
+  #finish(reason: CloseReason, farewell?: Farewell): void {
     if (this.#native === undefined) return;
     this.#native = undefined;
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#ids.release();
+    const ids = this.#ids.release();
     if (this.#firstId !== undefined) this.#host.removeId(this.#firstId);
     this.#firstFlight = undefined;
     const streams = [...this.#streams.values()];
@@ -561,7 +600,7 @@ export class Connection implements QuicConnection {
       // Not before readers had a turn to take what came with the end.
       setImmediate(() => endStreams(streams, reason));
     }
-    this.#host.gone(this, this.#opened);
+    this.#host.gone(this, this.#opened, ids, farewell);
     this.#resolveClosed(reason);
   }
 }

@@ -14,6 +14,7 @@ import {
   readFirstDatagram,
   versionNegotiation,
 } from './datagram.ts';
+import { Farewells } from './farewells.ts';
 import { Census, DEFAULT_LIMITS, type QuicLimits } from './limits.ts';
 import { loadQuiche, type NativeConfig, type NativeConnection, type Quiche } from './native.ts';
 import { RetryTokens } from './retry-token.ts';
@@ -96,6 +97,8 @@ export interface EndpointStats {
     /** From an address that is no path of the connection. */
     path: number;
   };
+  /** Datagrams at which a handler of ours (`admit`, `onStun`, `onRelay`, a carrier) threw. */
+  faults: number;
   /** Outgoing datagrams that could not be sent. */
   sendFailures: number;
   /** Datagrams not sent, for the time being, to an address a client has not proven. */
@@ -133,11 +136,13 @@ export class QuicEndpoint {
   readonly #connections = new Set<Connection>();
   readonly #prefixes = new Map<Connection, string>();
   readonly #dials = new Map<Connection, (error?: ChattyError) => void>();
+  readonly #farewells = new Farewells();
   readonly #host: ConnectionHost;
   readonly #counters = {
     datagramsIn: 0,
     datagramsOut: 0,
     dropped: { junk: 0, unknown: 0, invalid: 0, refused: 0, limit: 0, path: 0 },
+    faults: 0,
     sendFailures: 0,
     withheld: 0,
     retriesSent: 0,
@@ -159,7 +164,7 @@ export class QuicEndpoint {
     this.#host = this.#connectionHost();
     for (const socket of sockets) {
       socket.onDatagram((datagram, host, port) => {
-        this.#receive(datagram, { host, port }, socket);
+        this.#receiveOn(socket, datagram, { host, port });
       });
     }
   }
@@ -250,12 +255,21 @@ export class QuicEndpoint {
     const connection = id === undefined ? undefined : this.#byId.get(id);
     if (connection !== undefined) {
       if (connection.carrier !== carrier) this.#counters.dropped.path += 1;
-      else connection.receiveCarried(buffer, pathClass);
+      else connection.receiveCarried(buffer, pathClass, id ?? '');
       return;
     }
     const first = kind === 'long' ? readFirstDatagram(buffer) : undefined;
     if (first?.kind === 'initial') this.#acceptCarried(buffer, first, carrier, pathClass);
-    else this.#counters.dropped.unknown += 1;
+    else this.#dropUnknown(id);
+  }
+
+  /**
+   * Takes a datagram as if `remote` had sent it to our first socket, for simulations and fuzzers. It
+   * is decrypted in place.
+   */
+  receive(datagram: Buffer, remote: Address): void {
+    const socket = this.#sockets[0];
+    if (socket !== undefined && !this.#closed) this.#receiveOn(socket, datagram, remote);
   }
 
   /** Ends every connection, tells their peers, and closes the sockets. Idempotent. */
@@ -286,7 +300,10 @@ export class QuicEndpoint {
         this.#counters.withheld += 1;
       },
       opened: (connection) => this.#opened(connection),
-      gone: (connection, opened) => this.#gone(connection, opened),
+      gone: (connection, opened, ids, farewell) => {
+        if (farewell !== undefined) this.#farewells.remember(ids, farewell);
+        this.#gone(connection, opened);
+      },
     };
   }
 
@@ -294,8 +311,17 @@ export class QuicEndpoint {
     return this.#options.maxDatagramBytes ?? CARRIED_DATAGRAM_BYTES;
   }
 
-  #receive(datagram: Buffer, remote: Address, socket: UdpSocket): void {
+  #receiveOn(socket: UdpSocket, datagram: Buffer, remote: Address): void {
     this.#counters.datagramsIn += 1;
+    try {
+      this.#dispatch(socket, datagram, remote);
+    } catch {
+      // A fault of ours, which no stranger's datagram shall turn into the end of the process.
+      this.#counters.faults += 1;
+    }
+  }
+
+  #dispatch(socket: UdpSocket, datagram: Buffer, remote: Address): void {
     const kind = kindOf(datagram);
     switch (kind) {
       case 'stun':
@@ -320,7 +346,7 @@ export class QuicEndpoint {
       return;
     }
     if (connection === undefined) {
-      if (kind === 'short') this.#counters.dropped.unknown += 1;
+      if (kind === 'short') this.#dropUnknown(id);
       else this.#receiveFirst(datagram, remote, socket);
       return;
     }
@@ -330,7 +356,12 @@ export class QuicEndpoint {
     }
     const pathClass = connection.carrier.classOf(remote);
     if (pathClass === undefined) this.#counters.dropped.path += 1;
-    else connection.receiveCarried(datagram, pathClass);
+    else connection.receiveCarried(datagram, pathClass, id);
+  }
+
+  #dropUnknown(id: string | undefined): void {
+    this.#counters.dropped.unknown += 1;
+    if (id !== undefined) this.#farewells.answer(id);
   }
 
   #receiveFirst(datagram: Buffer, remote: Address, socket: UdpSocket): void {
@@ -449,6 +480,7 @@ export class QuicEndpoint {
       handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
       keepAliveMs: undefined,
       firstId: original === undefined ? idKey(first.destinationId) : undefined,
+      unprovenBytes: original === undefined && carrier === undefined ? datagram.length : undefined,
     });
     this.#counters.accepted += 1;
     this.#connections.add(connection);
@@ -533,6 +565,7 @@ export class QuicEndpoint {
       handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
       keepAliveMs: options.keepAliveMs,
       firstId: undefined,
+      unprovenBytes: undefined,
     });
     this.#counters.dialled += 1;
     this.#connections.add(connection);

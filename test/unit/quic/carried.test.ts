@@ -183,6 +183,25 @@ describe('a carried connection', () => {
     expect(await exchange(dialer, 'hello')).toBe('hello');
   });
 
+  it.each([1, 3, 5])('connects though the first %i answers are lost', async (lost) => {
+    const { dialer, acceptor } = await connectFriends((_near, far) => {
+      far.dropped = (_pathClass, count) => count <= lost;
+    });
+    echoStreams(acceptor);
+    expect(await exchange(dialer, 'hello')).toBe('hello');
+  });
+
+  it('tells the peer that it closed, though the first word of it was lost', async () => {
+    const { dialer, acceptor, near } = await connectFriends();
+    echoStreams(acceptor);
+    await exchange(dialer, 'hello');
+    let lost = 0;
+    near.dropped = () => lost++ === 0;
+    dialer.close(9, 'bye');
+    acceptor.openStream().write('are you there?');
+    expect(await acceptor.closed).toEqual({ kind: 'peer', code: 9, reason: 'bye' });
+  });
+
   it('outlives a class of path that swallows everything for a while', async () => {
     const { dialer, acceptor, near, far } = await connectFriends();
     echoStreams(acceptor);

@@ -4,12 +4,12 @@ import type { Address } from '../base/address.ts';
 const AMPLIFICATION = 3;
 
 /**
- * A client whose authentic datagrams come from another address than before, mostly because its NAT
- * gave it a new one. It is answered there at once (RFC 9000 §9.3), but within the amplification
- * limit until it has proven that it receives there: somebody on the way can repeat its datagrams
+ * An address that a client has not proven to receive at: where its first datagram came from, or
+ * another than before, mostly because its NAT gave it a new one. It is answered there at once
+ * (RFC 9000 §9.3), but within the amplification limit: somebody else can send, or repeat, datagrams
  * from an address of his choice.
  */
-export class AddressChange {
+export class UnprovenAddress {
   readonly address: Address;
   #budgetBytes = 0;
 
