@@ -3,8 +3,6 @@ import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { type Identity, readIdentity } from './identity.ts';
 
-export { LOAD_BALANCER_NAME, RENDEZVOUS_NAME } from './role-names.ts';
-
 // From the first to the last day certificates know, so that a wrong clock locks nobody out.
 const NOT_BEFORE = new Date(0);
 const NOT_AFTER = new Date(Date.UTC(9999, 11, 31, 23, 59, 59));

@@ -128,7 +128,7 @@ function withUsageHint(error: unknown, name: string): unknown {
 }
 
 /** Says on stderr what went wrong. @returns the exit code. */
-export function printError(program: string, error: unknown, stderr: Writable): number {
+function printError(program: string, error: unknown, stderr: Writable): number {
   if (error instanceof ChattyError) {
     const hint = error.hint === undefined ? '' : `  ${stripLines(error.hint)}\n`;
     stderr.write(`${program}: ${stripLines(error.message)}\n${hint}`);

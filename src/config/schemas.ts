@@ -16,7 +16,7 @@ const PEER_PORT_OF_BALANCER = 50050;
 const PEER_PORT_OF_SERVER = 4433;
 const CLUSTER_PORT = 50051;
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** What every program takes. */

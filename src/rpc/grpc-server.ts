@@ -78,7 +78,7 @@ export class GrpcServer {
 }
 
 /** What a server of the cluster proves itself with; `mutual` also demands it of its callers. */
-export function serverCredentials(
+function serverCredentials(
   tls: ClusterTls,
   options: { readonly mutual: boolean },
 ): ServerCredentials {
