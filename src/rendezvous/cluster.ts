@@ -52,6 +52,8 @@ export class Cluster {
   readonly #service: MembershipService;
   readonly #registrar: Registrar;
   readonly #health = new HealthService();
+  /** Why each load balancer does not list this server, said once. */
+  readonly #complaints = new Map<string, string | undefined>();
   #grpc: GrpcServer | undefined;
   #self: Member | undefined;
   #timer: Timer | undefined;
@@ -162,9 +164,11 @@ export class Cluster {
     const { handlers, logger } = this.#options;
     this.#step({ type: 'registered', balancer, members });
     if (listed) handlers.listed();
-    else if (this.#membership.serving) {
+    const complaint = listed || !this.#membership.serving ? undefined : reason;
+    if (complaint !== undefined && complaint !== this.#complaints.get(balancer)) {
       logger.warn('a load balancer does not list this server', { balancer, reason });
     }
+    this.#complaints.set(balancer, complaint);
   }
 
   #replicated(owner: string, effects: readonly ReplicationEffect[]): void {

@@ -1,8 +1,8 @@
-import { formatAddress } from '../base/address.ts';
-import { type Match, type Outcome, outcomeOf } from './matching.ts';
+import { type Match, outcomeOf } from './matching.ts';
 import { NameHolders } from './name-holders.ts';
 import type { PeerTable } from './peer-table.ts';
 import type { Endpoint, PeerRecord, RecordKey, RecordUpdate, RecordWish, Wish } from './record.ts';
+import { ToldFriends } from './told-friends.ts';
 
 /** The instant something happens at. */
 export interface Moment {
@@ -38,16 +38,10 @@ export type IntroducerEffect =
   /** What this server owns has changed; tell the other servers. */
   | { readonly type: 'update'; readonly update: RecordUpdate };
 
-/** What a registration was last told of one friend. */
-interface Told {
-  readonly signature: string;
-  readonly match: Match | undefined;
-}
-
 interface Registration {
   readonly id: number;
   record: PeerRecord;
-  readonly told: Map<string, Told>;
+  readonly told: ToldFriends;
 }
 
 /**
@@ -128,7 +122,7 @@ export class Introducer {
       this.#forget(older);
     }
     this.#lastId += 1;
-    const registration: Registration = { id: this.#lastId, record, told: new Map() };
+    const registration: Registration = { id: this.#lastId, record, told: new ToldFriends() };
     this.#registrations.set(registration.id, registration);
     const sameName = this.#byName.get(name) ?? new Map<string, Registration>();
     this.#byName.set(name, sameName.set(key, registration));
@@ -151,7 +145,7 @@ export class Introducer {
       standing.friendKey === wish.friendKey
     ) {
       const effects: IntroducerEffect[] = [];
-      registration.told.delete(wish.friend);
+      registration.told.forget(wish.friend);
       this.#evaluate(registration, wish.friend, effects);
       return effects;
     }
@@ -162,7 +156,7 @@ export class Introducer {
   }
 
   withdraw(id: number, friend: string, { now }: Moment): readonly IntroducerEffect[] {
-    this.#registrations.get(id)?.told.delete(friend);
+    this.#registrations.get(id)?.told.forget(friend);
     return this.#change(id, now, (record) => {
       if (!record.wishes.has(friend)) return record;
       const wishes = new Map(record.wishes);
@@ -345,38 +339,13 @@ export class Introducer {
   }
 
   #evaluate(registration: Registration, friend: string, effects: IntroducerEffect[]): void {
-    const outcome = outcomeOf(this.#table, this.#holders, registration.record, friend);
-    const told = registration.told.get(friend);
-    const signature = signatureOf(outcome);
-    if (told?.signature === signature) return;
-    if (outcome.kind === 'none') {
-      registration.told.delete(friend);
-      return;
+    const { id, record, told } = registration;
+    const news = told.news(friend, outcomeOf(this.#table, this.#holders, record, friend));
+    if (news?.kind === 'match') {
+      effects.push({ type: 'push', registration: id, match: news.match });
+    } else if (news?.kind === 'conflict') {
+      const { wish, heldBy } = news;
+      effects.push({ type: 'conflict', registration: id, wish, heldBy });
     }
-    if (outcome.kind === 'conflict') {
-      const { wish, heldBy } = outcome;
-      registration.told.set(friend, { signature, match: undefined });
-      effects.push({ type: 'conflict', registration: registration.id, wish, heldBy });
-      return;
-    }
-    // Who dials was decided when the two sessions were first introduced.
-    const before = told?.match;
-    const match =
-      before?.friendSession === outcome.match.friendSession &&
-      before.friendKey === outcome.match.friendKey
-        ? { ...outcome.match, friendWasWaiting: before.friendWasWaiting }
-        : outcome.match;
-    registration.told.set(friend, { signature, match });
-    effects.push({ type: 'push', registration: registration.id, match });
   }
-}
-
-/** Equal for outcomes of which a peer need not be told twice. */
-function signatureOf(outcome: Outcome): string {
-  if (outcome.kind === 'none') return '';
-  if (outcome.kind === 'conflict') return `conflict ${outcome.heldBy}`;
-  const { friendKey, friendSession, friendEndpoint } = outcome.match;
-  const { ufrag, password, candidates } = friendEndpoint;
-  const addresses = candidates.map(({ kind, address }) => `${kind} ${formatAddress(address)}`);
-  return [friendKey, friendSession, ufrag, password, ...addresses.sort()].join('\n');
 }

@@ -3,6 +3,7 @@ import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { callFailure } from '../rpc/call-status.ts';
 import { clientFor } from '../rpc/cluster-channel.ts';
 import {
   MembershipServiceClient,
@@ -87,28 +88,34 @@ export class MembershipService {
   }
 
   async #tellAll(member: Member, untold: Map<string, MemberFact>): Promise<void> {
-    const { tls, clock, logger } = this.#options;
-    const [address] = member.clusterAddresses;
     try {
-      if (address === undefined) return;
+      while (untold.size > 0) {
+        const facts = [...untold.values()];
+        untold.clear();
+        await this.#tellSomewhere(member, facts);
+      }
+    } finally {
+      this.#untold.delete(member.id);
+    }
+  }
+
+  /** Tells the member at the first of its addresses that answers. */
+  async #tellSomewhere(member: Member, facts: readonly MemberFact[]): Promise<void> {
+    const { tls, clock, logger } = this.#options;
+    const request = { facts: facts.map(factToWire), spread: false };
+    for (const address of member.clusterAddresses) {
       const client = clientFor(MembershipServiceClient, address, tls, 'rendezvous');
       try {
-        while (untold.size > 0) {
-          const facts = [...untold.values()].map(factToWire);
-          untold.clear();
-          await unary<NotifyResponse>(
-            (metadata, options, done) =>
-              client.notify({ facts, spread: false }, metadata, options, done),
-            { deadlineMs: TELL_WITHIN_MS, clock, signal: this.#stop.signal },
-          );
-        }
+        await unary<NotifyResponse>(
+          (metadata, options, done) => client.notify(request, metadata, options, done),
+          { deadlineMs: TELL_WITHIN_MS, clock, signal: this.#stop.signal },
+        );
+        return;
+      } catch (error) {
+        logger.debug('could not tell a server', { server: member.id, reason: callFailure(error) });
       } finally {
         client.close();
       }
-    } catch (error) {
-      logger.debug('could not tell a member', { member: member.id, reason: reasonOf(error) });
-    } finally {
-      this.#untold.delete(member.id);
     }
   }
 

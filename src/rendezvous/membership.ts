@@ -224,7 +224,7 @@ export class Membership {
 
   #unlinked(id: string, lastHeardAt: number, now: number): void {
     const entry = this.#entries.get(id);
-    if (entry === undefined) return;
+    if (entry === undefined || entry.link === 'down') return;
     if (entry.link === 'up') entry.brokenAt = lastHeardAt;
     entry.link = 'down';
     entry.attempts += 1;

@@ -27,7 +27,11 @@ export type DeskEffect =
   | { readonly type: 'send'; readonly connection: number; readonly frame: ServerToPeer }
   /** Close the connection once everything sent before has gone out. */
   | { readonly type: 'close'; readonly connection: number; readonly reason: string }
-  | { readonly type: 'update'; readonly update: RecordUpdate };
+  | { readonly type: 'update'; readonly update: RecordUpdate }
+  /** For the log. */
+  | { readonly type: 'note'; readonly event: DeskEvent; readonly name: string };
+
+export type DeskEvent = 'registered' | 'left' | `refused: ${string}`;
 
 export interface DeskOptions {
   readonly serverId: string;
@@ -190,7 +194,11 @@ export class PeerDesk {
     const read = readHello(hello, sighting, this.#cookieCheck(at));
     if ('fault' in read) return this.#refuse(conversation, read.fault, at);
     const result = introducer.register(read.claim, at);
-    if ('refused' in result) return this.#refuse(conversation, REFUSALS[result.refused], at);
+    if ('refused' in result) {
+      const event: DeskEvent = `refused: ${result.refused}`;
+      const refusal = this.#refuse(conversation, REFUSALS[result.refused], at);
+      return [...refusal, { type: 'note', event, name: read.claim.name }];
+    }
     const { registration, effects } = result;
     this.#silent.delete(conversation);
     conversation.registered = { registration, name: read.claim.name, told: read.told };
@@ -205,7 +213,11 @@ export class PeerDesk {
         },
       },
     };
-    return [{ type: 'send', connection, frame: welcome }, ...this.introduced(effects)];
+    return [
+      { type: 'send', connection, frame: welcome },
+      { type: 'note', event: 'registered', name: read.claim.name },
+      ...this.introduced(effects),
+    ];
   }
 
   #wish(
@@ -259,7 +271,10 @@ export class PeerDesk {
     this.#silent.delete(conversation);
     if (registered === undefined) return [];
     this.#byRegistration.delete(registered.registration);
-    return this.introduced(this.#options.introducer.leave(registered.registration, at));
+    return [
+      { type: 'note', event: 'left', name: registered.name },
+      ...this.introduced(this.#options.introducer.leave(registered.registration, at)),
+    ];
   }
 
   #translate(effect: IntroducerEffect): readonly DeskEffect[] {

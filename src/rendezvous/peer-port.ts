@@ -20,8 +20,12 @@ const IDLE_TIMEOUT_MS = 40_000;
 const MAX_UNREAD_BYTES = 512 * 1024;
 /** How long a refused peer has to take in why, before its connection is closed. */
 const LINGER_MS = 1_000;
-/** How often connections are looked at for a new source address. */
+/** How often connections are looked at for a new source address, or a frame that never ends. */
 const LOOK_EVERY_MS = 5_000;
+/** How long a peer may take over one frame: a begun one may hold 64 KiB here. */
+const FRAME_WITHIN_MS = 10_000;
+/** What stands before each frame. */
+const LENGTH_BYTES = 4;
 /** Handshakes in flight past which addresses have to be proven first. */
 const RETRY_ABOVE = 200;
 
@@ -41,6 +45,8 @@ interface PeerPortHandlers {
   garbled(connection: number): void;
   sighted(connection: number, source: Address): void;
   closed(connection: number): void;
+  /** Something here failed over what a peer sent; its connection is closed. */
+  failed(error: unknown): void;
 }
 
 interface Line {
@@ -48,6 +54,9 @@ interface Line {
   stream: QuicStream | undefined;
   source: Address;
   finished: boolean;
+  /** Bytes of the frame that has begun, and when it had. */
+  begun: number;
+  begunAt: number;
 }
 
 /** The peers' side of a server: QUIC connections with one control stream each, and STUN answers. */
@@ -135,10 +144,8 @@ export class PeerPort {
   #accept(connection: QuicConnection): void {
     const { handlers } = this.#options;
     const line: Line = {
-      connection,
-      stream: undefined,
-      source: connection.remote,
-      finished: false,
+      ...{ connection, stream: undefined, source: connection.remote },
+      ...{ finished: false, begun: 0, begunAt: 0 },
     };
     this.#lines.set(connection.id, line);
     const key = Buffer.from(connection.peerFingerprint).toString('hex');
@@ -164,19 +171,35 @@ export class PeerPort {
       try {
         frames = decoder.push(chunk);
       } catch {
-        handlers.garbled(id);
+        this.#guard(line, () => handlers.garbled(id));
         return;
       }
-      for (const frame of frames) handlers.frame(id, frame);
+      line.begun += chunk.length;
+      for (const frame of frames) line.begun -= LENGTH_BYTES + frame.length;
+      if (frames.length > 0 || line.begun === chunk.length)
+        line.begunAt = this.#options.clock.now();
+      for (const frame of frames) this.#guard(line, () => handlers.frame(id, frame));
     });
     // A peer whose stream is over can neither be asked nor told anything.
     stream.once('end', () => this.finish(id, 'the control stream has ended'));
     stream.once('error', () => line.connection.close(0, 'the control stream has failed'));
   }
 
+  /** A fault of ours over what a peer sent ends that peer's connection, and nothing else. */
+  #guard(line: Line, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#options.handlers.failed(error);
+      line.connection.close(1, 'internal error');
+    }
+  }
+
   #lookLater(): void {
     this.#look = this.#options.clock.setTimer(LOOK_EVERY_MS, () => {
+      const tooOld = this.#options.clock.now() - FRAME_WITHIN_MS;
       for (const [id, line] of this.#lines) {
+        if (line.begun > 0 && line.begunAt < tooOld) this.#options.handlers.garbled(id);
         const { remote } = line.connection;
         if (sameAddress(line.source, remote)) continue;
         line.source = remote;

@@ -1,6 +1,7 @@
 import type { Address } from '../base/address.ts';
 import { createSelfSigned } from '../base/certificate.ts';
 import type { Clock, Timer } from '../base/clock.ts';
+import { reasonOf } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
@@ -11,7 +12,8 @@ import type { ClusterTls } from '../rpc/tls-files.ts';
 import { advertised, resolveAll } from './addresses.ts';
 import { Cluster } from './cluster.ts';
 import { Introducer, type IntroducerEffect, type Moment } from './introducer.ts';
-import { type DeskEffect, PeerDesk } from './peer-desk.ts';
+import { NameHash } from './name-hash.ts';
+import { type DeskEffect, type DeskEvent, PeerDesk } from './peer-desk.ts';
 import { PeerPort } from './peer-port.ts';
 import type { ReplicationEffect } from './replication.ts';
 import { ReplicatedTable } from './replicated-table.ts';
@@ -65,6 +67,7 @@ export class RendezvousServer {
   readonly #table = new ReplicatedTable();
   readonly #introducer: Introducer;
   readonly #desk: PeerDesk;
+  readonly #names: NameHash;
   #port: PeerPort | undefined;
   #cluster: Cluster | undefined;
   #deskTimer: Timer | undefined;
@@ -78,6 +81,7 @@ export class RendezvousServer {
     this.#options = options;
     this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
     this.#introducer = new Introducer(id, this.#table);
+    this.#names = new NameHash(options.random);
     this.#desk = new PeerDesk({
       serverId: id,
       introducer: this.#introducer,
@@ -174,7 +178,7 @@ export class RendezvousServer {
   }
 
   #openPort(listen: readonly Address[], identity: Identity): Promise<PeerPort> {
-    const { clock, random } = this.#options;
+    const { clock, random, logger } = this.#options;
     const desk = this.#desk;
     return PeerPort.open({
       ...{ listen, identity, clock, random },
@@ -192,6 +196,8 @@ export class RendezvousServer {
           this.#run(desk.closed(connection, this.#moment()));
           this.#noticeEmpty();
         },
+        failed: (error) =>
+          logger.error('failed over what a peer sent', { reason: reasonOf(error) }),
       },
     });
   }
@@ -250,8 +256,19 @@ export class RendezvousServer {
         case 'update':
           this.#cluster?.changed(effect.update);
           break;
+        case 'note':
+          this.#note(effect.event, effect.name);
+          break;
       }
     }
+  }
+
+  #note(event: DeskEvent, name: string): void {
+    const { logger } = this.#options;
+    const fields = { peer: this.#names.of(name) };
+    // Comings and goings are the daily business, refusals are what people ask about.
+    if (event.startsWith('refused')) logger.info(`peer ${event}`, fields);
+    else logger.debug(`peer ${event}`, fields);
   }
 
   #noticeEmpty(): void {

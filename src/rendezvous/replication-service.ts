@@ -1,6 +1,7 @@
 import type { ClientDuplexStream, Server, ServerDuplexStream } from '@grpc/grpc-js';
 import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
+import { reasonOf } from '../base/errors.ts';
 import { clientFor } from '../rpc/cluster-channel.ts';
 import {
   type ReplicateRequest,
@@ -120,7 +121,11 @@ export class ReplicationService {
     stream.on('data', (message: ReplicateRequest | ReplicateResponse) => {
       const { frame } = message;
       if (frame === undefined || link.over) return;
-      this.#apply(link, session.receive(frame, this.#clock.now()));
+      try {
+        this.#apply(link, session.receive(frame, this.#clock.now()));
+      } catch (error) {
+        this.#end(link, `what came over it could not be taken: ${reasonOf(error)}`);
+      }
       this.#flushSoon();
     });
     stream.on('drain', () => this.#flushSoon());

@@ -1,0 +1,54 @@
+import { formatAddress } from '../base/address.ts';
+import type { Match, Outcome } from './matching.ts';
+
+interface Told {
+  readonly signature: string;
+  readonly match: Match | undefined;
+}
+
+/** What comes of a wish and is worth telling. */
+export type News = Exclude<Outcome, { readonly kind: 'none' }>;
+
+/** What one registration was last told of each friend, so that it is told what is new only. */
+export class ToldFriends {
+  readonly #told = new Map<string, Told>();
+
+  /** The wish is gone, or asked anew: whatever comes of it next is news. */
+  forget(friend: string): void {
+    this.#told.delete(friend);
+  }
+
+  /** @returns what to tell, if `outcome` is not what was told before. */
+  news(friend: string, outcome: Outcome): News | undefined {
+    if (outcome.kind === 'none') {
+      this.#told.delete(friend);
+      return undefined;
+    }
+    const told = this.#told.get(friend);
+    const signature = signatureOf(outcome);
+    if (told?.signature === signature) return undefined;
+    if (outcome.kind === 'conflict') {
+      this.#told.set(friend, { signature, match: undefined });
+      return outcome;
+    }
+    const match = asFirstTold(outcome.match, told?.match);
+    this.#told.set(friend, { signature, match });
+    return { kind: 'match', match };
+  }
+}
+
+/** Who dials was decided when the two sessions were first introduced. */
+function asFirstTold(match: Match, before: Match | undefined): Match {
+  const same =
+    before?.friendSession === match.friendSession && before.friendKey === match.friendKey;
+  return same ? { ...match, friendWasWaiting: before.friendWasWaiting } : match;
+}
+
+/** Equal for what need not be told twice. */
+function signatureOf(news: News): string {
+  if (news.kind === 'conflict') return `conflict ${news.heldBy}`;
+  const { friendKey, friendSession, friendEndpoint } = news.match;
+  const { ufrag, password, candidates } = friendEndpoint;
+  const addresses = candidates.map(({ kind, address }) => `${kind} ${formatAddress(address)}`);
+  return [friendKey, friendSession, ufrag, password, ...addresses.sort()].join('\n');
+}
