@@ -82,6 +82,8 @@ export class Conversation {
   readonly #endWaiters: (() => void)[] = [];
   readonly #leaveWaiters: (() => void)[] = [];
   #expected: ConversationOptions['expected'];
+  /** The friend's key was proven, though frames may not pass yet. */
+  #reached = false;
   #matchedAt = 0;
   #timer: Timer | undefined;
   #conflictTimer: Timer | undefined;
@@ -145,7 +147,7 @@ export class Conversation {
   async goodbye(reason = 'left'): Promise<void> {
     if (this.#closed) return;
     const left = new Promise<void>((resolve) => this.#leaveWaiters.push(resolve));
-    this.#step({ type: 'goodbye', reason });
+    this.#step({ type: 'goodbye', reason, expectConnection: this.#reached });
     await left;
     this.close();
   }
@@ -209,6 +211,7 @@ export class Conversation {
         return;
       case 'friend-left':
         this.#events.push({ type: 'left', reason: stripControl(effect.reason) });
+        this.#reached = false;
         this.#link.finish();
         this.#events.push({ type: 'waiting', friend: this.friend });
         return;
@@ -244,19 +247,26 @@ export class Conversation {
         this.#events.push({ type: 'matched', friend: this.friend });
       },
       connected: (info) => {
+        this.#reached = true;
         this.#events.push({ type: 'connected', ...this.#pathInfo(info) });
         this.#options.remember(info.fingerprint);
         // From now on the friend is known by key: whoever takes the name later is not the friend.
         this.#expected ??= { fingerprint: info.fingerprint, trust: 'first-use' };
         this.#options.node.requireKey(this.friend, info.fingerprint);
       },
-      path: (info) => this.#events.push({ type: 'path', ...this.#pathInfo(info) }),
+      path: (info) => {
+        this.#reached = true;
+        this.#events.push({ type: 'path', ...this.#pathInfo(info) });
+      },
       up: (friendSession, friendReceivedUpTo) =>
         void this.#step({ type: 'connected', friendSession, friendReceivedUpTo }),
       acknowledged: (number) => void this.#step({ type: 'received-up-to', number }),
       frame: (frame) => void this.#step({ type: 'frame', frame: { kind: frame } }),
       down: () => void this.#step({ type: 'disconnected' }),
-      reconnecting: () => this.#events.push({ type: 'reconnecting' }),
+      reconnecting: () => {
+        this.#reached = false;
+        this.#events.push({ type: 'reconnecting' });
+      },
       disconnected: () => {
         this.#events.push({ type: 'disconnected', reason: 'the friend could not be reached' });
         this.#events.push({ type: 'waiting', friend: this.friend });

@@ -31,8 +31,11 @@ export type SessionInput =
   | { readonly type: 'end-input' }
   /** The program has written everything up to this delivery. */
   | { readonly type: 'delivered'; readonly number: number }
-  /** The user leaves. Answered with `left`, at the latest a second later. */
-  | { readonly type: 'goodbye'; readonly reason: string }
+  /**
+   * The user leaves. Answered with `left`: at the latest a second later, and at once where there is
+   * neither a connection nor, as `expectConnection` says, one about to be there.
+   */
+  | { readonly type: 'goodbye'; readonly reason: string; readonly expectConnection: boolean }
   | { readonly type: 'tick' };
 
 export type SessionEffect =
@@ -135,7 +138,7 @@ export class ConversationSession {
         break;
       case 'goodbye':
         if (this.#goodbye !== undefined) break;
-        if (!this.#connected) {
+        if (!this.#connected && !input.expectConnection) {
           effects.push({ type: 'left', answered: false });
           break;
         }

@@ -266,7 +266,7 @@ describe('goodbye', () => {
     const a = new Subject();
     const goodbye = send({ $case: 'goodbye', value: { reason: 'done' } });
     a.connect();
-    expect(a.step({ type: 'goodbye', reason: 'done' })).toEqual([
+    expect(a.step({ type: 'goodbye', reason: 'done', expectConnection: false })).toEqual([
       goodbye,
       { type: 'writable', writable: false },
     ]);
@@ -286,7 +286,7 @@ describe('goodbye', () => {
   it('is over as soon as the friend answers', () => {
     const a = new Subject();
     a.connect();
-    a.step({ type: 'goodbye', reason: 'done' });
+    a.step({ type: 'goodbye', reason: 'done', expectConnection: false });
     expect(a.frame({ $case: 'goodbyeAcknowledged', value: {} })).toContainEqual({
       type: 'left',
       answered: true,
@@ -297,16 +297,30 @@ describe('goodbye', () => {
   it('is said again on the next connection', () => {
     const a = new Subject();
     a.connect();
-    a.step({ type: 'goodbye', reason: 'done' });
+    a.step({ type: 'goodbye', reason: 'done', expectConnection: false });
     a.step({ type: 'disconnected' });
     a.now = 100;
     expect(a.connect()).toEqual([send({ $case: 'goodbye', value: { reason: 'done' } })]);
   });
 
-  it('is over at once where nobody is connected', () => {
-    expect(new Subject().step({ type: 'goodbye', reason: 'done' })).toEqual([
-      { type: 'left', answered: false },
+  it('waits for a connection that is about to be there', () => {
+    const a = new Subject();
+    expect(a.step({ type: 'goodbye', reason: 'done', expectConnection: true })).toEqual([
+      { type: 'writable', writable: false },
     ]);
+    a.now = 10;
+    expect(a.connect()).toEqual([send({ $case: 'goodbye', value: { reason: 'done' } })]);
+
+    const b = new Subject();
+    b.step({ type: 'goodbye', reason: 'done', expectConnection: true });
+    b.now = 1_000;
+    expect(b.step({ type: 'tick' })).toContainEqual({ type: 'left', answered: false });
+  });
+
+  it('is over at once where nobody is connected', () => {
+    expect(
+      new Subject().step({ type: 'goodbye', reason: 'done', expectConnection: false }),
+    ).toEqual([{ type: 'left', answered: false }]);
   });
 });
 
