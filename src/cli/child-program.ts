@@ -8,7 +8,7 @@ import { ChattyError } from '../base/errors.ts';
 /** Of the text a program writes to stderr, this much is kept to explain its end. */
 const KEPT_STDERR_CHARACTERS = 4_000;
 
-export type Command = 'chatty' | 'chatty-loadbalancer' | 'chatty-rendezvous';
+export type Command = 'chatty' | 'chatty-loadbalancer' | 'chatty-rendezvous' | 'chatty-local';
 
 /** How a process ended. */
 export interface Ending {
@@ -25,10 +25,14 @@ export class ChildProgram {
   #stderr = '';
   #ending: Ending | undefined;
 
-  constructor(command: Command, args: readonly string[]) {
+  /** @param env its environment; by default this process's. */
+  constructor(command: Command, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
     this.command = command;
     const script = fileURLToPath(new URL(`../../bin/${command}`, import.meta.url));
-    this.#child = spawn(process.execPath, [script, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child = spawn(process.execPath, [script, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env,
+    });
     this.#events = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-KEPT_STDERR_CHARACTERS);
@@ -77,8 +81,12 @@ export class ChildProgram {
     }
   }
 
+  write(input: string | Uint8Array): void {
+    this.#child.stdin.write(input);
+  }
+
   writeLine(line: string): void {
-    this.#child.stdin.write(`${line}\n`);
+    this.write(`${line}\n`);
   }
 
   endInput(): void {

@@ -21,6 +21,8 @@ const LINES = {
 } as const;
 /** A peer that has not found the other by then gives up. */
 const PEER_TIMEOUT = '20s';
+/** On how many servers a peer waits at once. */
+const REGISTRATIONS = 2;
 const STOP_PATIENCE_MS = 2_000;
 
 type Name = keyof typeof LINES;
@@ -87,16 +89,18 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
     const last = cluster.loadBalancers.at(-1) ?? first;
 
     step(2, `Alice knows one load balancer, ${first}, and wants to talk to Bob.`);
-    const alice = new DemoPeer('alice', meet('alice', 'bob', first), say);
-    await alice.waiting;
+    // Only then does she ask the balancers no more, and the next choice of theirs is Bob's.
+    const places = Math.min(REGISTRATIONS, options.rendezvousServers);
+    const alice = new DemoPeer('alice', meet('alice', 'bob', first), places, say);
+    await alice.settled;
 
-    await turnAwayFrom(cluster, last, alice.tally.registeredOn);
+    await turnPast(cluster, last, alice.tally.registeredOn[0]);
     step(
       3,
       `Bob knows ${last === first ? 'the same one' : `another one, ${last}`}, and wants Alice.`,
     );
-    const bob = new DemoPeer('bob', meet('bob', 'alice', last), say);
-    await bob.waiting;
+    const bob = new DemoPeer('bob', meet('bob', 'alice', last), 1, say);
+    await bob.settled;
     step(4, 'The servers introduce them, and each makes a hole in its own network for the other.');
     await Promise.all([alice.connected, bob.connected]);
 
@@ -118,22 +122,26 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
 class DemoPeer {
   readonly name: Name;
   readonly tally: Tally = { delivered: new Set(), received: [], registeredOn: [], exitCode: null };
-  readonly waiting: Promise<void>;
+  /** It waits on as many servers as were asked for. */
+  readonly settled: Promise<void>;
   readonly connected: Promise<void>;
   readonly ended: Promise<void>;
   readonly #program: ChildProgram;
   readonly #say: (text: string) => void;
   #said = 0;
   #mayTalk = false;
-  #onWaiting!: () => void;
+  readonly #places: number;
+  #onSettled!: () => void;
   #onConnected!: () => void;
   #fail!: (error: Error) => void;
 
-  constructor(name: Name, program: ChildProgram, say: (text: string) => void) {
+  /** @param places on how many servers it waits when it has settled. */
+  constructor(name: Name, program: ChildProgram, places: number, say: (text: string) => void) {
     this.name = name;
+    this.#places = places;
     this.#program = program;
     this.#say = (text) => say(`${title(name)} ${text}`);
-    this.waiting = new Promise((resolve) => (this.#onWaiting = resolve));
+    this.settled = new Promise((resolve) => (this.#onSettled = resolve));
     this.connected = new Promise((resolve, reject) => {
       this.#onConnected = resolve;
       this.#fail = reject;
@@ -156,7 +164,7 @@ class DemoPeer {
     this.#say(`leaves (exit code ${code ?? 'none'})`);
     const error = new ChattyError('CHATTY_NO_FRIEND', `${this.name}: ${this.#program.stderr}`);
     this.#fail(error);
-    this.#onWaiting();
+    this.#onSettled();
   }
 
   #tell(event: Record<string, unknown>): void {
@@ -167,7 +175,7 @@ class DemoPeer {
         this.#say(
           `waits on rendezvous server ${field('server')}, which sees them at ${field('observed')}`,
         );
-        this.#onWaiting();
+        if (this.tally.registeredOn.length === this.#places) this.#onSettled();
         return;
       case 'matched':
         this.#say(
@@ -208,17 +216,17 @@ class DemoPeer {
 }
 
 /**
- * Has the balancer's round robin go on until its next choice is a server that none of `taken` is, so
- * that the two peers are sure to begin on different ones.
+ * Has the balancer's round robin go on until it has just chosen the server that is `taken`: it then
+ * comes last in the answer to the next one who asks, who so is sure to begin on another one.
  */
-async function turnAwayFrom(
+async function turnPast(
   cluster: LocalCluster,
   loadBalancer: string,
-  taken: readonly string[],
+  taken: string | undefined,
 ): Promise<void> {
   for (let turns = cluster.rendezvousServers.length; turns > 0; turns--) {
-    const [, next = ''] = await cluster.ask(loadBalancer);
-    if (next !== taken[0]) return;
+    const [choice] = await cluster.ask(loadBalancer);
+    if (choice === taken) return;
   }
 }
 
