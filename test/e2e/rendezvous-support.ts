@@ -1,3 +1,7 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { createClusterCa, createSelfSigned, issueCertificate } from '../../src/base/certificate.ts';
 import { type Address, formatAddress } from '../../src/base/address.ts';
 import { LoadBalancer } from '../../src/loadbalancer/load-balancer.ts';
@@ -31,12 +35,22 @@ export async function clusterSecrets(): Promise<ClusterSecrets> {
   };
 }
 
+/** Where peers find a server. */
+type Reachable = Pick<RendezvousServer, 'peerAddresses'>;
+
+/** A server in a process of its own. */
+export interface ServerProcess extends Reachable {
+  readonly id: string;
+  signal(signal: NodeJS.Signals): void;
+}
+
 /** Load balancers, servers and peers of one test, all on loopback, and ended with it. */
 export class TestCluster {
   readonly #secrets: ClusterSecrets;
   readonly balancers: LoadBalancer[] = [];
   readonly servers: RendezvousServer[] = [];
   readonly peers: TestPeer[] = [];
+  readonly #children: ChildProcess[] = [];
 
   constructor(secrets: ClusterSecrets) {
     this.#secrets = secrets;
@@ -62,9 +76,7 @@ export class TestCluster {
     const server = await RendezvousServer.start({
       listen: [LOOPBACK],
       clusterListen: [LOOPBACK],
-      loadBalancers: this.balancers.flatMap(({ clusterAddresses }) =>
-        clusterAddresses.map(formatAddress),
-      ),
+      loadBalancers: this.#balancerAddresses,
       tls: this.#secrets.server,
       clock: systemClock,
       random: systemRandom,
@@ -76,8 +88,26 @@ export class TestCluster {
     return server;
   }
 
+  /** Starts a server in a process of its own and waits until it is ready. */
+  async process(): Promise<ServerProcess> {
+    const script = fileURLToPath(new URL('./rendezvous-process.ts', import.meta.url));
+    const options = { tls: this.#secrets.server, loadBalancers: this.#balancerAddresses };
+    const child = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(options)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.#children.push(child);
+    const lines = createInterface({ input: child.stdout });
+    const [line] = (await once(lines, 'line')) as [string];
+    const ready = JSON.parse(line) as Pick<ServerProcess, 'id' | 'peerAddresses'>;
+    return { ...ready, signal: (signal) => child.kill(signal) };
+  }
+
+  get #balancerAddresses(): string[] {
+    return this.balancers.flatMap(({ clusterAddresses }) => clusterAddresses.map(formatAddress));
+  }
+
   /** Connects a peer, which says nothing yet. */
-  async connect(server: RendezvousServer, name: string, identity?: Identity): Promise<TestPeer> {
+  async connect(server: Reachable, name: string, identity?: Identity): Promise<TestPeer> {
     const peer = await TestPeer.connect(server, name, identity);
     this.peers.push(peer);
     return peer;
@@ -85,7 +115,7 @@ export class TestCluster {
 
   /** Connects a peer, says hello and waits for the welcome. */
   async register(
-    server: RendezvousServer,
+    server: Reachable,
     name: string,
     parts: HelloParts & { identity?: Identity } = {},
   ): Promise<TestPeer> {
@@ -96,6 +126,7 @@ export class TestCluster {
   }
 
   async end(): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
     await Promise.all(this.peers.map((peer) => peer.leave()));
     await Promise.all(this.servers.map((server) => server.stop()));
     await Promise.all(this.balancers.map((balancer) => balancer.stop()));
@@ -152,11 +183,7 @@ export class TestPeer {
     });
   }
 
-  static async connect(
-    server: RendezvousServer,
-    name: string,
-    identity?: Identity,
-  ): Promise<TestPeer> {
+  static async connect(server: Reachable, name: string, identity?: Identity): Promise<TestPeer> {
     const own = identity ?? (await createSelfSigned('peer'));
     const endpoint = await QuicEndpoint.open({
       identity: own,
@@ -226,7 +253,7 @@ export class TestPeer {
   }
 
   /** Tries another protocol, or another server. */
-  async dial(server: RendezvousServer, alpn: string): Promise<QuicConnection> {
+  async dial(server: Reachable, alpn: string): Promise<QuicConnection> {
     const [remote] = server.peerAddresses;
     if (remote === undefined) throw new Error('the server has no address');
     return this.#endpoint.dial({ remote, alpn, verify: () => true });

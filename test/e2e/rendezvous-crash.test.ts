@@ -1,0 +1,69 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  clusterSecrets,
+  type ClusterSecrets,
+  type ServerProcess,
+  TestCluster,
+} from './rendezvous-support.ts';
+
+/** What DESIGN.md promises, and as much again for a busy machine. */
+const GONE_WITHIN_MS = 2 * 12_000;
+
+let secrets: ClusterSecrets;
+let cluster: TestCluster;
+
+beforeAll(async () => {
+  secrets = await clusterSecrets();
+});
+beforeEach(() => {
+  cluster = new TestCluster(secrets);
+});
+afterEach(() => cluster.end());
+
+/** A server that holds alice, and another in this process that knows of her. */
+async function holding(balancers: number) {
+  for (let count = 0; count < balancers; count++) await cluster.balancer();
+  const other = await cluster.server();
+  const victim = await cluster.process();
+  await cluster.register(victim, 'alice');
+  await expect.poll(() => other.counts.records).toBe(1);
+  return { other, victim };
+}
+
+describe.each([
+  ['is killed', 'SIGKILL'],
+  ['falls silent', 'SIGSTOP'],
+] as const)('a server that %s', (_what, signal) => {
+  const stop = (victim: ServerProcess): void => victim.signal(signal);
+
+  it('is forgotten with its peers, so that their names are free', { timeout: 60_000 }, async () => {
+    const { other, victim } = await holding(1);
+    stop(victim);
+    const timing = { timeout: GONE_WITHIN_MS, interval: 100 };
+    await expect.poll(() => other.counts.records, timing).toBe(0);
+    await cluster.register(other, 'alice');
+  });
+
+  it('is forgotten without any load balancer too', { timeout: 60_000 }, async () => {
+    const { other, victim } = await holding(1);
+    await cluster.balancers[0]?.stop();
+    stop(victim);
+    const timing = { timeout: GONE_WITHIN_MS, interval: 100 };
+    await expect.poll(() => other.counts.records, timing).toBe(0);
+  });
+});
+
+describe('a server that was cut off', () => {
+  it('is known again with its peers when it is back', { timeout: 90_000 }, async () => {
+    const { other, victim } = await holding(1);
+    const bob = await cluster.register(other, 'bob', { friends: ['alice'] });
+    victim.signal('SIGSTOP');
+    const timing = { timeout: GONE_WITHIN_MS, interval: 100 };
+    await expect.poll(() => other.counts.records, timing).toBe(1);
+    victim.signal('SIGCONT');
+    await expect.poll(() => other.counts.records, timing).toBe(2);
+    const [alice] = cluster.peers;
+    alice?.wish('bob');
+    expect((await bob.next('match')).friend).toBe('alice');
+  });
+});
