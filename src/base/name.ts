@@ -6,7 +6,7 @@ export const MAX_NAME_BYTES = 64;
 export type NameFault = 'empty' | 'too-long' | 'control-characters' | 'not-unicode';
 
 /** What a user is told about a name that cannot be one. */
-export const NAME_FAULTS: Readonly<Record<NameFault, string>> = {
+const NAME_FAULTS: Readonly<Record<NameFault, string>> = {
   empty: 'it is empty',
   'too-long': `it is longer than ${MAX_NAME_BYTES} bytes of UTF-8`,
   'control-characters': 'it holds control or invisible direction characters',

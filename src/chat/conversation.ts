@@ -3,6 +3,7 @@ import { ChattyError } from '../base/errors.ts';
 import { EventQueue } from '../base/event-queue.ts';
 import { compareBytes, formatFingerprint } from '../base/identity.ts';
 import { stripControl } from '../base/name.ts';
+import { shellWord } from '../base/shell-word.ts';
 import type { ConnectionInfo, FriendLink } from '../peer/friend-link.ts';
 import type { LinkEvents, PeerNode } from '../peer/peer-node.ts';
 import { formatSession } from '../rpc/session-id.ts';
@@ -302,7 +303,7 @@ export class Conversation {
           {
             hint:
               'Ask your friend by another way. If the new key is theirs: ' +
-              `chatty trust ${quote(ownName)} ${quote(this.friend)} ${found}`,
+              `chatty trust ${shellWord(ownName)} ${shellWord(this.friend)} ${found}`,
           },
         ),
         true,
@@ -326,9 +327,4 @@ export class Conversation {
       trust: this.#expected?.trust ?? 'first-use',
     };
   }
-}
-
-/** A name as a shell takes it. */
-function quote(name: string): string {
-  return /^[\p{L}\p{N}._-]+$/u.test(name) ? name : `'${name.replaceAll("'", String.raw`'\''`)}'`;
 }

@@ -7,13 +7,7 @@ import { shellWord } from '../base/shell-word.ts';
 import type { Screen, ShownEvent } from './shown-event.ts';
 
 /** What `chatty` takes for a command where a name could stand. */
-export const SUBCOMMANDS: ReadonlySet<string> = new Set([
-  'invite',
-  'join',
-  'trust',
-  'doctor',
-  'help',
-]);
+const SUBCOMMANDS: ReadonlySet<string> = new Set(['invite', 'join', 'trust', 'doctor', 'help']);
 
 export interface LineScreenOptions {
   readonly ownName: string;
@@ -68,7 +62,7 @@ export class LineScreen implements Screen {
       case 'sent':
         return [];
       case 'delivered':
-        return [`(${event.id} delivered)`];
+        return [`Message ${event.id} has arrived.`];
       case 'friend-ended':
         return [`${friend} will write no more.`];
       case 'reconnecting':
@@ -76,7 +70,7 @@ export class LineScreen implements Screen {
         return ['The connection broke. Connecting again …'];
       case 'disconnected':
         this.#path = undefined;
-        return [`${friend} is gone: ${stripControl(event.reason)}.`];
+        return [`${friend} is gone (${stripControl(event.reason)}).`];
       case 'invitation':
         return [
           `Send this to ${friend}, by a way that only the two of you read:`,

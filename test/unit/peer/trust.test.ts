@@ -119,6 +119,19 @@ describe('a load balancer is known', () => {
   });
 });
 
+describe('the balancers of before', () => {
+  it('are those the user has named, not those they told of, and none on loopback', async () => {
+    const store = new BalancerStore(state);
+    expect(await store.known()).toEqual([]);
+    const local = at('127.0.0.1:1');
+    const book = await open({ loadBalancers: [A, local] });
+    book.answered(A, answer(ca, ['lb-b.example:50050']));
+    book.answered(local, answer(otherCa));
+    await book.flush();
+    expect(await store.known()).toEqual([A]);
+  });
+});
+
 describe('--strict', () => {
   it('refuses a balancer that nothing is known of, and says what to ask for', async () => {
     const book = await open({ strict: true });
