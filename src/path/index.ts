@@ -8,4 +8,4 @@ export { PathAgent } from './path-agent.ts';
 export type { PathEffect, PathInput } from './path-events.ts';
 export { answerBinding, encodeServerProbe, readServerAnswer } from './stun-server.ts';
 export type { ServerObservation } from './stun-server.ts';
-export { parseStun } from './stun.ts';
+export { parseStun, type StunMessage, usernameOf } from './stun.ts';

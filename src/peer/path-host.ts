@@ -10,6 +10,8 @@ import {
   parseStun,
   readServerAnswer,
   type ServerObservation,
+  type StunMessage,
+  usernameOf,
 } from '../path/index.ts';
 import type { QuicEndpoint } from '../quic/index.ts';
 import {
@@ -19,6 +21,7 @@ import {
 import type { Endpoint } from '../rpc/generated/chatty/v1/common.ts';
 import { addressFromWire, addressToWire } from '../rpc/wire-address.ts';
 import { FriendPath, type FriendPathEvents } from './friend-path.ts';
+import { HeldChecks } from './held-checks.ts';
 import type { Match } from './match.ts';
 
 /** A server that has not answered a probe after these many milliseconds will not. */
@@ -46,7 +49,9 @@ export class PathHost {
   readonly #random: Random;
   readonly #ufrag: string;
   readonly #password: string;
-  readonly #paths = new Set<FriendPath>();
+  /** With the friend's user name fragment. */
+  readonly #paths = new Map<FriendPath, string>();
+  readonly #held: HeldChecks;
   readonly #probes = new Set<Probe>();
 
   constructor(options: {
@@ -57,6 +62,7 @@ export class PathHost {
     this.#endpoint = options.endpoint;
     this.#clock = options.clock;
     this.#random = options.random;
+    this.#held = new HeldChecks(options.clock);
     this.#ufrag = this.#token(UFRAG_BYTES);
     this.#password = this.#token(PASSWORD_BYTES);
     this.#endpoint.onStun = (datagram, remote) => this.#receive(datagram, remote);
@@ -100,11 +106,15 @@ export class PathHost {
       events: options.events,
       onClose: () => this.#paths.delete(path),
     });
-    this.#paths.add(path);
+    this.#paths.set(path, ufrag);
+    for (const { message, remote } of this.#held.take(`${this.#ufrag}:${ufrag}`)) {
+      path.step({ type: 'stun', message, remote });
+    }
     return path;
   }
 
   merge(path: FriendPath, endpoint: Endpoint): void {
+    if (this.#paths.has(path)) this.#paths.set(path, endpoint.ufrag);
     path.step({
       type: 'remote-candidates',
       candidates: candidatesOf(endpoint),
@@ -133,7 +143,7 @@ export class PathHost {
   }
 
   close(): void {
-    for (const path of [...this.#paths]) path.close();
+    for (const path of [...this.#paths.keys()]) path.close();
     this.#endpoint.onStun = undefined;
   }
 
@@ -149,7 +159,18 @@ export class PathHost {
       }
     }
     // An agent takes only what is authenticated for it, so at most one of them does.
-    for (const path of this.#paths) path.step({ type: 'stun', message, remote });
+    for (const path of this.#paths.keys()) path.step({ type: 'stun', message, remote });
+    if (message.kind === 'request') this.#holdEarly(message, datagram, remote);
+  }
+
+  /** Keeps a check that is for us, of a friend we have not been matched with yet. */
+  #holdEarly(message: StunMessage, datagram: Uint8Array, remote: Address): void {
+    const username = usernameOf(message);
+    const prefix = `${this.#ufrag}:`;
+    if (username?.startsWith(prefix) !== true) return;
+    if ([...this.#paths.values()].includes(username.slice(prefix.length))) return;
+    const kept = parseStun(Uint8Array.from(datagram));
+    if (kept !== undefined) this.#held.hold(username, kept, remote);
   }
 
   #hostCandidates(interfaces: Interfaces): readonly Candidate[] {

@@ -29,6 +29,8 @@ const MAX_OBSERVERS = 4;
 const MAX_TOLD_SERVERS = 4;
 /** A friend's connection that is idle is kept alive by QUIC this often. */
 const FRIEND_KEEP_ALIVE_MS = 10_000;
+/** A proven key is told to the servers so long after: the first words between friends come first. */
+const TELL_KEY_AFTER_MS = 1_000;
 
 export interface PeerNodeOptions {
   readonly name: string;
@@ -62,6 +64,14 @@ export interface LinkEvents extends FriendLinkEvents {
   conflict(heldBy: Uint8Array): void;
 }
 
+interface LinkEntry {
+  readonly link: FriendLink;
+  readonly events: LinkEvents;
+  wish: Wish;
+  /** Set while servers have yet to be told of the key. */
+  tellKey: Timer | undefined;
+}
+
 /**
  * One peer on the network: its one socket a family, its registrations, and the links to its friends.
  */
@@ -70,7 +80,7 @@ export class PeerNode {
   readonly #pool: ServerPool;
   readonly #discovery: Discovery;
   readonly #registrations = new Map<string, { registration: Registration; observed?: Address }>();
-  readonly #links = new Map<string, { link: FriendLink; wish: Wish; events: LinkEvents }>();
+  readonly #links = new Map<string, LinkEntry>();
   /** Why servers could not be registered on, by their address, since one last could. */
   readonly #serverFailures = new Map<string, ChattyError>();
   readonly #abort = new AbortController();
@@ -119,17 +129,20 @@ export class PeerNode {
   link(friend: string, key: Uint8Array | undefined, events: LinkEvents): FriendLink {
     const wish: Wish = { friend, friendKey: Buffer.from(key ?? []) };
     const link = new FriendLink(friend, this.#linkHost(), events);
-    this.#links.set(friend, { link, wish, events });
+    this.#links.set(friend, { link, wish, events, tellKey: undefined });
     this.#wish(wish, false);
     return link;
   }
 
-  /** Only with this key is the friend the friend, from now on. */
+  /** Only with this key is the friend the friend, from now on; servers are told a little later. */
   requireKey(friend: string, key: Uint8Array): void {
     const entry = this.#links.get(friend);
     if (entry === undefined || compareBytes(entry.wish.friendKey, key) === 0) return;
     entry.wish = { friend, friendKey: Buffer.from(key) };
-    this.#wish(entry.wish, false);
+    entry.tellKey ??= this.#options.clock.setTimer(TELL_KEY_AFTER_MS, () => {
+      entry.tellKey = undefined;
+      this.#wish(entry.wish, false);
+    });
   }
 
   /** Withdraws the wish and closes whatever there is to the friend. */
@@ -137,6 +150,7 @@ export class PeerNode {
     const entry = this.#links.get(friend);
     if (entry === undefined) return;
     this.#links.delete(friend);
+    entry.tellKey?.cancel();
     this.#wish(entry.wish, true);
     entry.link.close();
   }
@@ -147,7 +161,10 @@ export class PeerNode {
     this.#closed = true;
     this.#abort.abort(new Error('the peer was closed'));
     this.#timer?.cancel();
-    for (const { link } of this.#links.values()) link.close();
+    for (const { link, tellKey } of this.#links.values()) {
+      tellKey?.cancel();
+      link.close();
+    }
     for (const { registration } of [...this.#registrations.values()]) registration.leave();
     this.#paths.close();
     this.#held.clear();
