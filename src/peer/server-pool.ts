@@ -13,6 +13,12 @@ const DISCOVER = { initialMs: 200, maxMs: 5_000 };
 const REFRESH_MS = 60_000;
 /** Delay before a server that failed is tried again. */
 const RETRY = { initialMs: 250, maxMs: 10_000 };
+/** An attempt that takes longer most likely fails: others are tried beside it. */
+const SLOW_MS = 1_000;
+/** How many are tried at once at most. */
+const MAX_ATTEMPTS = 4;
+/** A registration that ended sooner counts as a failure more, not as a first one. */
+const STEADY_MS = 10_000;
 /** Servers that are remembered at most; the ones that failed most go first. */
 const MAX_SERVERS = 64;
 
@@ -48,6 +54,7 @@ interface Entry {
   failures: number;
   retryAt: number;
   triedAt: number;
+  registeredAt: number;
 }
 
 /** Decides on which servers to be registered, and when to ask the balancers for more. */
@@ -56,6 +63,8 @@ export class ServerPool {
   readonly #entries = new Map<string, Entry>();
   #discoverAt = 0;
   #fruitless = 0;
+  /** The time of the last step. */
+  #now = 0;
 
   constructor(options: ServerPoolOptions) {
     this.#options = options;
@@ -75,6 +84,7 @@ export class ServerPool {
 
   step(input: ServerPoolInput, now: number): ServerPoolEffect[] {
     const effects: ServerPoolEffect[] = [];
+    this.#now = now;
     this.#take(input, now, effects);
     this.#register(now, effects);
     this.#discover(now, effects);
@@ -82,10 +92,10 @@ export class ServerPool {
   }
 
   nextDeadline(): number {
-    const missing = this.#missing();
-    const retries =
-      missing > 0 ? this.#in('idle').map(([, { retryAt }]) => this.#notBefore(retryAt)) : [];
-    return Math.min(this.#discoverAt, ...retries);
+    const idle = this.#in('idle').map(([, { retryAt }]) => retryAt);
+    const room = this.#roomAt();
+    const tries = idle.map((retryAt) => Math.max(room, this.#notBefore(retryAt)));
+    return Math.min(this.#discoverAt, ...tries);
   }
 
   #take(input: ServerPoolInput, now: number, effects: ServerPoolEffect[]): void {
@@ -97,15 +107,22 @@ export class ServerPool {
     const entry = this.#entries.get(input.id);
     if (entry === undefined) return;
     if (input.type === 'registered') {
+      if (entry.phase !== 'trying') return;
       entry.phase = 'registered';
-      entry.failures = 0;
+      entry.registeredAt = now;
       this.#fruitless = 0;
+      if (this.#in('registered').length >= this.#options.wanted)
+        this.#discoverAt = now + REFRESH_MS;
       this.#leaveReplaced(effects);
+      this.#leaveSurplus(input.id, now, effects);
     } else if (input.type === 'moving') {
       if (entry.phase === 'registered') entry.phase = 'moving';
       this.#discoverAt = now;
     } else {
+      // The end of what was left on purpose.
+      if (entry.phase === 'idle') return;
       const stood = entry.phase === 'registered' || entry.phase === 'moving';
+      if (stood && now >= entry.registeredAt + STEADY_MS) entry.failures = 0;
       entry.phase = 'idle';
       entry.failures += 1;
       const delayMs = backoffDelayMs(entry.failures, RETRY, this.#options.random);
@@ -128,6 +145,15 @@ export class ServerPool {
     }
   }
 
+  /** Attempts beside slow ones can bring one too many. */
+  #leaveSurplus(id: string, now: number, effects: ServerPoolEffect[]): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || this.#in('registered').length <= this.#options.wanted) return;
+    entry.phase = 'idle';
+    entry.retryAt = now;
+    effects.push({ type: 'leave', id });
+  }
+
   #learn(servers: readonly Server[], now: number): void {
     for (const server of servers) {
       const entry = this.#entries.get(server.id);
@@ -138,6 +164,7 @@ export class ServerPool {
           failures: 0,
           retryAt: now,
           triedAt: -Infinity,
+          registeredAt: -Infinity,
         });
         continue;
       }
@@ -152,7 +179,7 @@ export class ServerPool {
   }
 
   #register(now: number, effects: ServerPoolEffect[]): void {
-    for (let missing = this.#missing(); missing > 0; missing--) {
+    while (this.#roomAt() <= now) {
       // Insertion order is the balancer's order: the round-robin choice comes first.
       const next = this.#in('idle')
         .filter(([, { retryAt }]) => this.#notBefore(retryAt) <= now)
@@ -176,8 +203,13 @@ export class ServerPool {
     this.#discoverAt = now + backoffDelayMs(this.#fruitless, DISCOVER, this.#options.random);
   }
 
-  #missing(): number {
-    return this.#options.wanted - this.#in('registered', 'trying').length;
+  /** From when on there is room for another attempt: at once, or when one under way gets slow. */
+  #roomAt(): number {
+    const trying = this.#in('trying').map(([, { triedAt }]) => triedAt + SLOW_MS);
+    const missing = this.#options.wanted - this.#in('registered').length;
+    if (missing <= 0 || trying.length >= MAX_ATTEMPTS) return Infinity;
+    const hopeful = trying.filter((slowAt) => slowAt > this.#now).sort((a, b) => a - b);
+    return hopeful[hopeful.length - missing] ?? this.#now;
   }
 
   /** While nothing stands, a further attempt waits a moment for the one just begun. */
