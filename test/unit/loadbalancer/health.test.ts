@@ -211,7 +211,7 @@ describe('self-distrust', () => {
     silence(bench);
     const beganAt = bench.now;
     const reports: string[] = [];
-    while (bench.handedOut() !== 'nobody') {
+    while (bench.handedOut() !== 'nobody' && bench.now < beganAt + 120_000) {
       for (const todo = bench.tick(); todo.length > 0;) {
         const [kind, text, event] = (todo.shift() ?? '').split(' ');
         const number = Number(text);
