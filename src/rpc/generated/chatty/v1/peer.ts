@@ -51,10 +51,17 @@ export interface FriendWelcome {
   generation: number;
 }
 
+/**
+ * At most 1,000 messages, and no further one once 4 MiB of text are on their way, may be without
+ * acknowledgement; who sends more is disconnected.
+ */
 export interface ChatMessage {
   /** Counts from 1 in a session, without gaps, `EndOfMessages` included. */
   number: bigint;
-  /** The id the sender's user knows it by. */
+  /**
+   * The id the sender's user knows it by, 1 to 2^53 - 1: kept when a new session of the friend's
+   * makes the numbers start again.
+   */
   id: bigint;
   /** At most 65,536 bytes of UTF-8. */
   text: string;
