@@ -8,6 +8,8 @@ import { SessionOutbox } from './session-outbox.ts';
 /** A goodbye without an answer is said again this often, and for this long in all. */
 const GOODBYE_REPEAT_MS = 250;
 const GOODBYE_TRIES_MS = 1_000;
+/** Goodbyes and errors on one connection: they need no acknowledgement, so nothing else bounds them. */
+const MAX_ASIDES = 16;
 /** What is kept of a friend's reason or error, in UTF-16 code units. */
 const MAX_REASON = 512;
 
@@ -75,6 +77,8 @@ export class ConversationSession {
   #endPassedOn = false;
   /** The friend's goodbye: its reason until it is passed on. */
   #friendLeft: { reason: string; passedOn: boolean } | undefined;
+  /** Goodbyes and errors on this connection. */
+  #asides = 0;
   #goodbye: { reason: string; since: number; sentAt: number } | undefined;
 
   /** How many messages the friend has not acknowledged. */
@@ -172,6 +176,7 @@ export class ConversationSession {
       this.#outbox.rewind();
     }
     this.#friendLeft = undefined;
+    this.#asides = 0;
     this.#connected = true;
     if (receivedUpTo !== undefined) this.#acknowledge(receivedUpTo, effects);
     this.#flush(effects);
@@ -221,6 +226,7 @@ export class ConversationSession {
         this.#acknowledge(kind.value.number, effects);
         break;
       case 'goodbye':
+        if (!this.#countAside(effects)) break;
         this.#friendLeft ??= { reason: kind.value.reason.slice(0, MAX_REASON), passedOn: false };
         this.#send({ $case: 'goodbyeAcknowledged', value: {} }, effects);
         break;
@@ -228,12 +234,21 @@ export class ConversationSession {
         if (this.#goodbye !== undefined) this.#leave(true, effects);
         break;
       case 'error': {
+        if (!this.#countAside(effects)) break;
         const code = kind.value.code.slice(0, MAX_REASON);
         const message = kind.value.message.slice(0, MAX_REASON);
         effects.push({ type: 'friend-error', code, message });
         break;
       }
     }
+  }
+
+  /** @returns whether there may be one more; if not, the connection has been given up. */
+  #countAside(effects: SessionEffect[]): boolean {
+    this.#asides++;
+    if (this.#asides <= MAX_ASIDES) return true;
+    this.#fault('goodbyes and errors without end', effects);
+    return false;
   }
 
   #acknowledge(number: bigint, effects: SessionEffect[]): void {

@@ -361,6 +361,19 @@ describe('a hostile friend', () => {
     }
   });
 
+  it('cannot make us answer goodbyes or show errors without end', () => {
+    const error = { code: 'x', message: 'x', retryAfterMs: 0 };
+    for (const kind of [
+      { $case: 'goodbye', value: { reason: '' } },
+      { $case: 'error', value: error },
+    ] as const) {
+      const a = new Subject();
+      a.connect();
+      for (let i = 0; i < 16; i++) expect(faults(a.frame(kind))).toBe(false);
+      expect(faults(a.frame(kind))).toBe(true);
+    }
+  });
+
   it('cannot come back as an older session', () => {
     const a = new Subject();
     a.connect(F2);
