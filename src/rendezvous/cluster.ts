@@ -41,8 +41,8 @@ interface ClusterHandlers {
 
 const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
 const STOP_MS = 500;
-/** Two notifications about leaving: one is enough, and nobody waits for a slow one. */
-const GOODBYE_MS = 1_000;
+/** How long the others have to take in that this server is gone. */
+const GOODBYE_MS = 500;
 
 /** One server among the others: health, membership, replication and registration. */
 export class Cluster {
@@ -145,11 +145,14 @@ export class Cluster {
     this.#registrar.stop();
     this.#timer?.cancel();
     const self = this.#self;
-    this.#replication.stop();
+    await this.#replication.stop(GOODBYE_MS);
     if (self !== undefined) {
       const facts = [{ member: self, standing: 'left' as const }];
       const told = this.#membership.others().map((other) => this.#service.tell(other, facts));
-      await Promise.race([Promise.all(told), clock.sleep(GOODBYE_MS)]);
+      const hurry = new AbortController();
+      const timeout = clock.sleep(GOODBYE_MS, hurry.signal).catch(() => undefined);
+      await Promise.race([Promise.all(told), timeout]);
+      hurry.abort();
     }
     this.#service.stop();
     await this.#grpc?.stop(STOP_MS, clock);

@@ -104,14 +104,23 @@ export class ReplicationService {
     this.#flushSoon();
   }
 
-  /** Sends what is left to say, then closes every stream. */
-  stop(): void {
+  /**
+   * Sends what is left to say, then closes every stream: once the other side has closed it too, and
+   * so has heard everything, or after `withinMs`.
+   */
+  async stop(withinMs: number): Promise<void> {
     this.#stopped = true;
-    for (const link of [...this.#links]) {
+    const links = [...this.#links];
+    const closed = links.map((link) => {
       this.#flush(link);
       link.stream.end();
-      this.#end(link, 'this server is stopping');
-    }
+      return new Promise((resolve) => link.stream.once('close', resolve).once('end', resolve));
+    });
+    const hurry = new AbortController();
+    const timeout = this.#clock.sleep(withinMs, hurry.signal).catch(() => undefined);
+    await Promise.race([Promise.all(closed), timeout]);
+    hurry.abort();
+    for (const link of links) this.#end(link, 'this server is stopping');
   }
 
   #open(stream: Stream, wanted: Member | undefined, hangUp: () => void): void {
@@ -193,7 +202,7 @@ export class ReplicationService {
   #flush(link: Link): void {
     const { session, stream } = link;
     const now = this.#clock.now();
-    while (!link.over && !stream.writableNeedDrain) {
+    while (!link.over && stream.writable && !stream.writableNeedDrain) {
       const frame = session.next(now);
       if (frame === undefined) break;
       stream.write({ frame });

@@ -2,6 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   clusterSecrets,
   type ClusterSecrets,
+  eventually,
   type ServerProcess,
   TestCluster,
 } from './rendezvous-support.ts';
@@ -26,7 +27,7 @@ async function holding(balancers: number) {
   const other = await cluster.server();
   const victim = await cluster.process();
   await cluster.register(victim, 'alice');
-  await expect.poll(() => other.counts.records).toBe(1);
+  await eventually(() => other.counts.records).toBe(1);
   return { other, victim };
 }
 
@@ -39,8 +40,7 @@ describe.each([
   it('is forgotten with its peers, so that their names are free', { timeout: 60_000 }, async () => {
     const { other, victim } = await holding(1);
     stop(victim);
-    const timing = { timeout: GONE_WITHIN_MS, interval: 100 };
-    await expect.poll(() => other.counts.records, timing).toBe(0);
+    await eventually(() => other.counts.records, GONE_WITHIN_MS).toBe(0);
     await cluster.register(other, 'alice');
   });
 
@@ -48,8 +48,7 @@ describe.each([
     const { other, victim } = await holding(1);
     await cluster.balancers[0]?.stop();
     stop(victim);
-    const timing = { timeout: GONE_WITHIN_MS, interval: 100 };
-    await expect.poll(() => other.counts.records, timing).toBe(0);
+    await eventually(() => other.counts.records, GONE_WITHIN_MS).toBe(0);
   });
 });
 
@@ -58,10 +57,9 @@ describe('a server that was cut off', () => {
     const { other, victim } = await holding(1);
     const bob = await cluster.register(other, 'bob', { friends: ['alice'] });
     victim.signal('SIGSTOP');
-    const timing = { timeout: GONE_WITHIN_MS, interval: 100 };
-    await expect.poll(() => other.counts.records, timing).toBe(1);
+    await eventually(() => other.counts.records, GONE_WITHIN_MS).toBe(1);
     victim.signal('SIGCONT');
-    await expect.poll(() => other.counts.records, timing).toBe(2);
+    await eventually(() => other.counts.records, GONE_WITHIN_MS).toBe(2);
     const [alice] = cluster.peers;
     alice?.wish('bob');
     expect((await bob.next('match')).friend).toBe('alice');

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { createClusterCa, createSelfSigned, issueCertificate } from '../../src/base/certificate.ts';
+import { expect } from 'vitest';
 import { type Address, formatAddress } from '../../src/base/address.ts';
 import { LoadBalancer } from '../../src/loadbalancer/load-balancer.ts';
 import { systemClock } from '../../src/base/clock.ts';
@@ -56,10 +57,10 @@ export class TestCluster {
     this.#secrets = secrets;
   }
 
-  async balancer(): Promise<LoadBalancer> {
+  async balancer(clusterListen: Address = LOOPBACK): Promise<LoadBalancer> {
     const balancer = await LoadBalancer.start({
       listen: [LOOPBACK],
-      clusterListen: [LOOPBACK],
+      clusterListen: [clusterListen],
       tls: this.#secrets.balancer,
       clock: systemClock,
       random: systemRandom,
@@ -267,4 +268,9 @@ export class TestPeer {
 
 export function wishFor(friend: string, friendKey: Uint8Array = Buffer.alloc(0)): Wish {
   return { friend, friendKey: Buffer.from(friendKey) };
+}
+
+/** As `expect`, of what `look` comes to show sooner or later. */
+export function eventually<Value>(look: () => Value, timeout = 10_000) {
+  return expect.poll(look, { timeout, interval: 20 });
 }

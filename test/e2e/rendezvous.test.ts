@@ -4,6 +4,7 @@ import { FRIEND_ALPN, OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
 import {
   clusterSecrets,
   type ClusterSecrets,
+  eventually,
   newSession,
   TestCluster,
   wishFor,
@@ -72,7 +73,7 @@ describe('one server alone', () => {
     expect(await stranger.next('error')).toMatchObject({ code: 'CHATTY_NAME_TAKEN' });
     await stranger.gone;
     await alice.leave();
-    await expect.poll(() => server.counts.records).toBe(0);
+    await eventually(() => server.counts.records).toBe(0);
     await cluster.register(server, 'alice');
   });
 
@@ -150,7 +151,7 @@ describe('one server alone', () => {
     expect(await late.next('error')).toMatchObject({ code: 'CHATTY_PROTOCOL' });
     await cluster.register(server, 'bob', { friends: ['alice'] });
     expect((await alice.next('match')).friend).toBe('bob');
-    await expect.poll(() => server.counts.records).toBe(2);
+    await eventually(() => server.counts.records).toBe(2);
   });
 
   it('cuts off a peer that sends frames without end', async () => {
