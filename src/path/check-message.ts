@@ -10,16 +10,20 @@ import { encodeStun, StunAttribute, type StunMessage, xorMappedAddress } from '.
  *
  *   0  1  flags; 0x01 ANSWERED: it has had an authenticated answer from the address this goes to
  *   1  1  the class it takes the path for: 1 LAN, 2 public
- *   2  2  reserved, 0
+ *   2  6  the number under which the pair was nominated, as far as the sender knows; 0: it was not
  *
- * With it both sides come to know that both have seen both directions, and agree on the class.
+ * With it both sides come to know that both have seen both directions, agree on the class, and use
+ * the same pair: from the controlling side the number nominates, as USE-CANDIDATE does (RFC 8445
+ * §7.1.2), from the controlled side it says that the nomination has arrived. nomination.ts has the
+ * rules.
  *
  * Checks have one of two lengths, S and 2 S, where S holds either a check or an answer; answers have
  * S. So to a check of 2 S one may send back an answer and a check of one's own, and still no more
  * than came in, which is all that an address of which nothing else is known may get.
  *
- * What Chatty does not take from ICE: roles, priorities and nomination. Each side sends on the best
- * path it knows, which class a connection uses is for the QUIC dialer to say.
+ * What Chatty does not take from ICE: priorities, and role conflicts, which cannot be where keys give
+ * the roles. Before a nomination arrives each side sends on the best path it knows, which class a
+ * connection uses is for the QUIC dialer to say.
  */
 
 /** ICE credentials of one peer (RFC 8445 §5.3). */
@@ -34,16 +38,21 @@ export interface Credentials {
 export interface PairState {
   readonly answered: boolean;
   readonly pathClass: PathClass;
+  /** 0: it was not nominated. Below 2^48. */
+  readonly nomination: number;
 }
 
 const MAX_UFRAG_CHARACTERS = 32;
 const ANSWERED = 0x01;
 const LAN = 1;
 const PUBLIC = 2;
+const NOMINATION_AT = 2;
+const NOMINATION_BYTES = 6;
+const PAIR_STATE_BYTES = NOMINATION_AT + NOMINATION_BYTES;
 /** Header, XOR-MAPPED-ADDRESS of an IPv6 address, PAIR-STATE, MESSAGE-INTEGRITY, FINGERPRINT. */
-const MAX_BARE_ANSWER_BYTES = 20 + 24 + 8 + 24 + 8;
+const MAX_BARE_ANSWER_BYTES = 20 + 24 + 12 + 24 + 8;
 /** Header, the header of USERNAME, PAIR-STATE, MESSAGE-INTEGRITY, FINGERPRINT. */
-const FIXED_CHECK_BYTES = 20 + 4 + 8 + 24 + 8;
+const FIXED_CHECK_BYTES = 20 + 4 + 12 + 24 + 8;
 
 /** Writes and reads what two peers send each other to check the paths between them. */
 export class CheckCodec {
@@ -99,9 +108,17 @@ export function pairStateOf(message: StunMessage): PairState {
   return {
     answered: ((value?.[0] ?? 0) & ANSWERED) !== 0,
     pathClass: value?.[1] === LAN ? 'lan' : 'public',
+    nomination:
+      value === undefined || value.length < PAIR_STATE_BYTES
+        ? 0
+        : Buffer.from(value).readUIntBE(NOMINATION_AT, NOMINATION_BYTES),
   };
 }
 
-function encodePairState({ answered, pathClass }: PairState): Uint8Array {
-  return Uint8Array.of(answered ? ANSWERED : 0, pathClass === 'lan' ? LAN : PUBLIC, 0, 0);
+function encodePairState({ answered, pathClass, nomination }: PairState): Uint8Array {
+  const value = Buffer.alloc(PAIR_STATE_BYTES);
+  value[0] = answered ? ANSWERED : 0;
+  value[1] = pathClass === 'lan' ? LAN : PUBLIC;
+  value.writeUIntBE(nomination, NOMINATION_AT, NOMINATION_BYTES);
+  return value;
 }

@@ -7,6 +7,7 @@ import type { OwnSituation } from './candidate-rules.ts';
 import { CheckCodec, type Credentials, pairStateOf } from './check-message.ts';
 import { Checklist } from './checklist.ts';
 import type { IgnoredMessages, PathEffect, PathInput, PathState } from './path-events.ts';
+import { Nomination } from './nomination.ts';
 import { PathSelection } from './path-selection.ts';
 import { SendBudget } from './send-budget.ts';
 import { mappedAddressOf, type StunMessage, usernameOf, verifyIntegrity } from './stun.ts';
@@ -17,6 +18,8 @@ export interface PathAgentOptions extends OwnSituation {
   readonly remote: Credentials;
   /** As the server told them: the agent applies the rules itself. */
   readonly remoteCandidates: readonly Candidate[];
+  /** Whether this side says which path both use; the friend's agent must be told the contrary. */
+  readonly controlling: boolean;
   /** For transaction ids. */
   readonly random: Random;
 }
@@ -57,6 +60,7 @@ export class PathAgent {
   readonly #seen = new SeenChecks(MAX_SEEN_CHECKS);
   readonly #budget: SendBudget;
   readonly #selection = new PathSelection();
+  readonly #nomination: Nomination;
   /** The round that runs. */
   #round: { readonly number: number; endsAt: number } | undefined;
   #punchStartedAt = -Infinity;
@@ -74,6 +78,7 @@ export class PathAgent {
     this.#checklist = new Checklist(options);
     this.#transactions = new Transactions(options.random, MAX_TRANSACTIONS);
     this.#budget = new SendBudget(now);
+    this.#nomination = new Nomination(options.controlling);
     this.#now = now;
     this.#checklist.tell(options.remoteCandidates, now);
     this.#punchAt = now;
@@ -122,7 +127,7 @@ export class PathAgent {
         this.#closed = true;
         this.#checklist.clear();
         this.#transactions.clear();
-        this.#selection.update([], this.#now);
+        this.#selection.update([], undefined, this.#now);
         return [];
       case 'tick':
         break;
@@ -168,7 +173,9 @@ export class PathAgent {
       return;
     }
     const wasChecked = pair.checked;
-    pair.heardCheck(pairStateOf(message), this.#now);
+    const state = pairStateOf(message);
+    pair.heardCheck(state, this.#now);
+    if (sighting === 'first') this.#nomination.hear(pair, state.nomination);
     if (!pair.answered) pair.creditBytes += message.raw.length;
     const answer = this.#codec.encodeAnswer(message.transactionId, remote, pair.state);
     if (answer.length <= message.raw.length) {
@@ -202,12 +209,15 @@ export class PathAgent {
     const { answered, checked } = pair;
     if (sameAddress(remote, asked)) {
       this.#transactions.close(transaction);
-      pair.heardAnswer(pairStateOf(message), mappedAddressOf(message), rttMs, this.#now);
+      const state = pairStateOf(message);
+      pair.heardAnswer(state, mappedAddressOf(message), rttMs, this.#now);
+      this.#nomination.hear(pair, state.nomination);
     } else {
       // The friend's router, or its choice of interface, answers from elsewhere (RFC 8445 §7.2.5.2.1
       // would drop this). It can be heard from there, so that is worth a check of its own.
       if (!answered) pair.creditBytes += message.raw.length;
-      pair.heardCheck({ ...pairStateOf(message), answered: false }, this.#now);
+      const { pathClass } = pairStateOf(message);
+      pair.heardCheck({ answered: false, pathClass, nomination: 0 }, this.#now);
     }
     this.#tellOfPair(pair, answered, checked);
   }
@@ -237,6 +247,7 @@ export class PathAgent {
     this.#successor = undefined;
     this.#codec = new CheckCodec(this.#local, this.#remote);
     this.#transactions.clear();
+    this.#nomination.forget();
     this.#punchAt = this.#now;
   }
 
@@ -262,7 +273,8 @@ export class PathAgent {
 
   #select(): void {
     const { path: previous } = this.#selection;
-    this.#selection.update([...this.#checklist], this.#now);
+    this.#selection.update([...this.#checklist], this.#nomination.followed, this.#now);
+    this.#nomination.select(this.#selection.best(), this.#now);
     const { path } = this.#selection;
     if (path !== undefined) {
       if (path.remote === previous?.remote && path.pathClass === previous.pathClass) return;

@@ -14,7 +14,8 @@ const MIN_KEPT_PATHS = 4;
 /**
  * Which path to send on: one that both sides have checked before one that the friend has not
  * confirmed yet, one that has answered before one in doubt, LAN before public, then the faster
- * one. What is in use stays unless another is better by more than what measures vary.
+ * one. What is in use stays unless another is better by more than what measures vary. But while a
+ * pair that the friend has nominated answers, it is that, so that both sides use the same.
  */
 export class PathSelection {
   readonly #bestOf = new Map<PathClass, CandidatePair>();
@@ -27,8 +28,11 @@ export class PathSelection {
     return pathClass === undefined ? this.#best : this.#bestOf.get(pathClass);
   }
 
-  /** Chooses anew among all pairs there are, and tells each whether to keep itself alive. */
-  update(pairs: readonly CandidatePair[], now: number): void {
+  /**
+   * Chooses anew among all pairs there are, and tells each whether to keep itself alive.
+   * @param nominated the one the friend wants used.
+   */
+  update(pairs: readonly CandidatePair[], nominated: CandidatePair | undefined, now: number): void {
     const answered = pairs.filter((pair) => pair.answered);
     for (const pathClass of ['lan', 'public'] as const) {
       const ofClass = answered.filter((pair) => pair.pathClass === pathClass);
@@ -38,6 +42,13 @@ export class PathSelection {
     }
     const finalists = [...this.#bestOf.values()];
     this.#best = bestPair(finalists, this.#best);
+    if (nominated?.answered === true) {
+      if (!nominated.doubted || this.#best?.doubted === true) {
+        this.#bestOf.set(nominated.pathClass, nominated);
+        this.#best = nominated;
+      }
+      finalists.push(nominated);
+    }
     this.path = this.#best?.path;
 
     answered.sort((a, b) => gradeOf(a) - gradeOf(b) || costOf(a) - costOf(b));

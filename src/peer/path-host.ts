@@ -1,6 +1,7 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import { type Address, familyOf, formatAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
+import { compareBytes } from '../base/identity.ts';
 import type { Random } from '../base/random.ts';
 import {
   type Candidate,
@@ -47,6 +48,7 @@ export class PathHost {
   readonly #endpoint: QuicEndpoint;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #ownFingerprint: Uint8Array;
   readonly #ufrag: string;
   readonly #password: string;
   /** With the friend's user name fragment. */
@@ -58,10 +60,13 @@ export class PathHost {
     readonly endpoint: QuicEndpoint;
     readonly clock: Clock;
     readonly random: Random;
+    /** Of our key: with the friend's it tells which side selects the path that both use. */
+    readonly ownFingerprint: Uint8Array;
   }) {
     this.#endpoint = options.endpoint;
     this.#clock = options.clock;
     this.#random = options.random;
+    this.#ownFingerprint = options.ownFingerprint;
     this.#held = new HeldChecks(options.clock);
     this.#ufrag = this.#token(UFRAG_BYTES);
     this.#password = this.#token(PASSWORD_BYTES);
@@ -93,6 +98,8 @@ export class PathHost {
         local: { ufrag: this.#ufrag, password: this.#password },
         remote: { ufrag, password },
         remoteCandidates: candidatesOf(match.endpoint),
+        // Exactly one of two sides (RFC 8445 §6.1.1), whichever was started first.
+        controlling: compareBytes(this.#ownFingerprint, match.key) < 0,
         families: new Set(this.#endpoint.addresses.map(familyOf)),
         onLoopback: options.onLoopback,
         random: this.#random,

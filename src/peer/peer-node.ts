@@ -96,7 +96,12 @@ export class PeerNode {
     this.#held = held;
     this.#pool = new ServerPool({ wanted: options.registrations, random: options.random });
     this.#discovery = new Discovery({ ...options.discovery, clock: options.clock });
-    this.#paths = new PathHost({ endpoint, clock: options.clock, random: options.random });
+    this.#paths = new PathHost({
+      endpoint,
+      clock: options.clock,
+      random: options.random,
+      ownFingerprint: options.identity.fingerprint,
+    });
   }
 
   static async open(options: PeerNodeOptions): Promise<PeerNode> {

@@ -26,9 +26,9 @@ const SEEDS: readonly Uint8Array[] = [
   encodeServerProbe(TRANSACTION),
   answerBinding(encodeServerProbe(TRANSACTION), V6, (address) => mint.mint(address, 0)) ??
     new Uint8Array(),
-  bob.encodeCheck(TRANSACTION, { answered: true, pathClass: 'lan' }, false),
-  bob.encodeCheck(TRANSACTION, { answered: false, pathClass: 'public' }, true),
-  bob.encodeAnswer(TRANSACTION, V6, { answered: true, pathClass: 'lan' }),
+  bob.encodeCheck(TRANSACTION, { answered: true, pathClass: 'lan', nomination: 7 }, false),
+  bob.encodeCheck(TRANSACTION, { answered: false, pathClass: 'public', nomination: 0 }, true),
+  bob.encodeAnswer(TRANSACTION, V6, { answered: true, pathClass: 'lan', nomination: 7 }),
 ];
 
 /** A datagram that is almost one of ours: bits flipped, cut, grown, lengths changed, spliced. */
@@ -103,6 +103,7 @@ describe(`${DATAGRAMS} hostile datagrams (seed ${SEED})`, () => {
         remoteCandidates: [{ kind: 'srflx', address: { host: '203.0.113.9', port: 4000 } }],
         families: new Set([4, 6] as const),
         onLoopback: false,
+        controlling: false,
         random,
       },
       0,

@@ -1,4 +1,4 @@
-import { type Address, formatAddress } from '../../src/base/address.ts';
+import { type Address, familyOf, formatAddress } from '../../src/base/address.ts';
 import type { Random } from '../../src/base/random.ts';
 
 /** How far mapping or filtering depends on the other end (RFC 4787 §4.1, §5). */
@@ -111,7 +111,10 @@ export class Nat {
   }
 }
 
-/** A place with its own network: hosts in it reach each other, and the world through its router. */
+/**
+ * A place with its own network: hosts in it reach each other, and the world through its router, which
+ * leaves IPv6 as it is.
+ */
 export interface Site {
   readonly nat: Nat | undefined;
   /** One way to the backbone. */
@@ -186,6 +189,7 @@ export class SimulatedNetwork {
 
   /** The public address that packets from `inside` to `remote` come from; the mapping is made. */
   publicAddressOf(inside: Address, site: Site, remote: Address): Address {
+    if (familyOf(inside) === 6) return inside;
     return site.nat?.outbound(inside, remote, this.now) ?? inside;
   }
 
@@ -199,11 +203,12 @@ export class SimulatedNetwork {
       if (!isLost) this.after(0.2 + jitter / 20, () => this.#hand(to, site, copy, from));
       return;
     }
-    const source = site.nat?.outbound(from, to, this.now) ?? from;
+    const source = this.publicAddressOf(from, site, to);
     const isHairpin = site.nat !== undefined && to.host === site.nat.publicHost;
     if (isHairpin && site.nat.behaviour.hairpinning !== true) return;
     const target = this.#routers.get(to.host);
-    const open = this.#find(to, (host) => host.site.nat === undefined);
+    const isRouted = familyOf(to) === 6;
+    const open = this.#find(to, (host) => isRouted || host.site.nat === undefined);
     const farDelay = isHairpin ? 0 : (target ?? open?.site)?.delayMs;
     if (farDelay === undefined || isLost) return;
     const delay = (isHairpin ? 1 : site.delayMs) + farDelay + jitter;

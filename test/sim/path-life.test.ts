@@ -120,8 +120,8 @@ describe('a path in use', () => {
     network.runUntil(310_000);
     expectConnected(world);
     expect(world.alice.has('lost') || world.bob.has('lost')).toBe(false);
-    // A check and an answer each way in five seconds, not more.
-    expect(world.alice.sentPackets + world.bob.sentPackets - before).toBeLessThanOrEqual(4 * 61);
+    // A check and an answer each way in four seconds, not more.
+    expect(world.alice.sentPackets + world.bob.sentPackets - before).toBeLessThanOrEqual(4 * 76);
   });
 
   it.each(SEEDS)('follows a friend whose router gets another address (seed %i)', (seed) => {

@@ -1,5 +1,11 @@
 import { expect } from 'vitest';
-import { type Address, familyOf, scopeOf } from '../../src/base/address.ts';
+import {
+  type Address,
+  familyOf,
+  formatAddress,
+  sameAddress,
+  scopeOf,
+} from '../../src/base/address.ts';
 import { type Random, seededRandom } from '../../src/base/random.ts';
 import {
   admitFromPeer,
@@ -48,17 +54,23 @@ export class SimulatedPeer {
     }
   }
 
-  /** What servers know of it: the observed address is the first one's, as the server sees it. */
+  /** What servers know of it: each family's first address is observed, as the server sees it. */
   candidates(): Candidate[] {
     const hosts = this.addresses.map((address): Candidate => ({ kind: 'host', address }));
     return admitFromPeer(hosts, this.#observed());
   }
 
   #observed(): Address[] {
-    const [first] = this.addresses;
-    if (first === undefined) return [];
-    if (scopeOf(first.host) === 'loopback') return [first];
-    return [this.#network.publicAddressOf(first, this.site, SERVER)];
+    const firsts = ([4, 6] as const).map((wanted) =>
+      this.addresses.find((address) => familyOf(address) === wanted),
+    );
+    return firsts
+      .filter((address) => address !== undefined)
+      .map((address) =>
+        scopeOf(address.host) === 'loopback'
+          ? address
+          : this.#network.publicAddressOf(address, this.site, SERVER),
+      );
   }
 
   meet(friend: SimulatedPeer): void {
@@ -71,6 +83,7 @@ export class SimulatedPeer {
         remoteCandidates: told,
         families: new Set(this.addresses.map(familyOf)),
         onLoopback: isOnLoopback(own),
+        controlling: this.credentials.ufrag < friend.credentials.ufrag,
         random: this.#random,
       },
       this.#network.now,
@@ -109,11 +122,15 @@ export class SimulatedPeer {
     return this.events.find(({ effect }) => effect.type === type)?.at ?? Infinity;
   }
 
-  // An unbound socket: the computer sends from its first address of the family and scope.
+  // An unbound socket: the computer sends from its first address of the family and the scope, or
+  // else of the family, but to itself only from itself.
   #sourceFor(remote: Address): Address | undefined {
     const family = this.addresses.filter((address) => familyOf(address) === familyOf(remote));
     const isLoopback = (address: Address): boolean => scopeOf(address.host) === 'loopback';
-    return family.find((address) => isLoopback(address) === isLoopback(remote)) ?? undefined;
+    return (
+      family.find((address) => scopeOf(address.host) === scopeOf(remote.host)) ??
+      family.find((address) => isLoopback(address) === isLoopback(remote))
+    );
   }
 
   #receive(datagram: Uint8Array, from: Address): void {
@@ -189,11 +206,21 @@ export function introduce({ network, alice, bob, random }: World, skewMs = 400):
   network.after(random.fraction() * skewMs, () => second.meet(first));
 }
 
-/** Both have a path that both have checked, of the same class. */
-export function expectConnected({ alice, bob }: World, why = ''): void {
+/** Whether both use one pair: each sends to the address that it sees the other send from. */
+export function useOnePair({ alice, bob }: World): boolean {
+  const [a, b] = [alice.agent?.selected(), bob.agent?.selected()];
+  if (a?.observed === undefined || b?.observed === undefined) return false;
+  return sameAddress(a.remote, b.observed) && sameAddress(b.remote, a.observed);
+}
+
+/** Both have a path that both have checked, and it is the same one. */
+export function expectConnected(world: World, why = ''): void {
+  const { alice, bob } = world;
   expect([alice.agent?.state, bob.agent?.state], why).toEqual(['connected', 'connected']);
   const [a, b] = [alice.agent?.selected(), bob.agent?.selected()];
   expect(a?.checkedAt, why).toBeDefined();
   expect(b?.checkedAt, why).toBeDefined();
   expect(a?.pathClass, why).toBe(b?.pathClass);
+  const [forth, back] = [a, b].map((path) => path && formatAddress(path.remote));
+  expect(useOnePair(world), `${why}: one pair, but ${forth} and ${back}`).toBe(true);
 }

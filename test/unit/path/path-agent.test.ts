@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Address, formatAddress, parseAddress } from '../../../src/base/address.ts';
 import { seededRandom } from '../../../src/base/random.ts';
 import type { Candidate } from '../../../src/path/candidate.ts';
-import { CheckCodec, pairStateOf } from '../../../src/path/check-message.ts';
+import { CheckCodec, type PairState, pairStateOf } from '../../../src/path/check-message.ts';
 import { PathAgent, type PathAgentOptions } from '../../../src/path/path-agent.ts';
 import type { PathEffect, PathInput } from '../../../src/path/path-events.ts';
 import {
@@ -61,6 +61,7 @@ class Harness {
         remoteCandidates: candidates,
         families: new Set([4, 6] as const),
         onLoopback: false,
+        controlling: false,
         random: seededRandom(1),
         ...options,
       },
@@ -102,7 +103,7 @@ class Harness {
   }
 
   /** The friend's check, with a transaction id of its own. */
-  check(state: { answered?: boolean; lan?: boolean } = {}, small = false): Uint8Array {
+  check(state: Told = {}, small = false): Uint8Array {
     const id = new Uint8Array(12)
       .fill(0xee)
       .with(0, ++this.#ids & 0xff)
@@ -111,7 +112,7 @@ class Harness {
   }
 
   /** The friend's answer to the last check that went to `to`. */
-  answer(to: string, state: { answered?: boolean; lan?: boolean } = {}): Uint8Array {
+  answer(to: string, state: Told = {}): Uint8Array {
     const check = this.checks(to).at(-1);
     if (check === undefined) throw new Error(`nothing was sent to ${to}`);
     return this.friend.encodeAnswer(check.message.transactionId, OWN, stateOf(state));
@@ -130,11 +131,14 @@ class Harness {
   }
 }
 
-function stateOf(state: { answered?: boolean; lan?: boolean }): {
-  answered: boolean;
-  pathClass: 'lan' | 'public';
-} {
-  return { answered: state.answered ?? false, pathClass: state.lan === true ? 'lan' : 'public' };
+interface Told {
+  readonly answered?: boolean;
+  readonly lan?: boolean;
+  readonly nomination?: number;
+}
+
+function stateOf({ answered = false, lan = false, nomination = 0 }: Told): PairState {
+  return { answered, pathClass: lan ? 'lan' : 'public', nomination };
 }
 
 const PUBLIC = '198.51.100.7:7000';
@@ -321,7 +325,7 @@ describe('credentials from the wire', () => {
 describe('a message that is not the friend’s', () => {
   const stranger = new CheckCodec({ ...REMOTE }, { ...LOCAL, password: 'not-the-password-at-all' });
   const id = new Uint8Array(12).fill(1);
-  const state = { answered: true, pathClass: 'public' } as const;
+  const state = { answered: true, pathClass: 'public', nomination: 0 } as const;
 
   it.each([
     [
@@ -430,17 +434,17 @@ describe('a checked path', () => {
     return harness;
   }
 
-  it('is asked every 5 s, every 500 ms when it owes an answer, and lost after 6.5 s', () => {
+  it('is asked every 4 s, every 500 ms when it owes an answer, and lost after 6.5 s', () => {
     const harness = connected();
     harness.sent.length = 0;
     harness.events.length = 0;
     harness.runUntil(6750);
-    expect(harness.sent.map(({ at }) => at).slice(0, 3)).toEqual([5200, 5700, 6200]);
+    expect(harness.sent.map(({ at }) => at).slice(0, 5)).toEqual([4200, 4700, 5200, 5700, 6200]);
     expect(harness.events).toEqual([`6700 lost ${PUBLIC}`, '6700 all-lost']);
     expect(harness.agent.selected()).toBeUndefined();
     expect(harness.agent.classOf(address(PUBLIC))).toBeUndefined();
     // Rounds start over at once: the last ones began more than 5 s ago.
-    expect(harness.sent.map(({ at }) => at).slice(3)).toEqual([6700, 6733]);
+    expect(harness.sent.map(({ at }) => at).slice(5)).toEqual([6700, 6733]);
   });
 
   it('is asked for two minutes whether it lives again, and then no more', () => {
