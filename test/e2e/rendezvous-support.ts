@@ -141,6 +141,7 @@ export interface HelloParts {
   readonly friends?: readonly string[];
   readonly wishes?: readonly Wish[];
   readonly session?: SessionId;
+  readonly cookies?: Buffer[];
   readonly endpoint?: Partial<Endpoint>;
   readonly protocol?: typeof OWN_PROTOCOL;
 }
@@ -216,10 +217,10 @@ export class TestPeer {
       password: 'p'.repeat(24),
       ...parts.endpoint,
     };
-    const protocol = parts.protocol ?? OWN_PROTOCOL;
+    const { protocol = OWN_PROTOCOL, cookies: stunCookies = [] } = parts;
     this.send({
       $case: 'hello',
-      value: { protocol, name: this.name, session, endpoint, wishes: [...wishes], stunCookies: [] },
+      value: { protocol, name: this.name, session, endpoint, wishes: [...wishes], stunCookies },
     });
   }
 

@@ -1,5 +1,10 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Address } from '../../src/base/address.ts';
 import { createSelfSigned } from '../../src/base/certificate.ts';
+import { systemRandom } from '../../src/base/random.ts';
+import { encodeServerProbe, parseStun, readServerAnswer } from '../../src/path/index.ts';
 import { FRIEND_ALPN, OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
 import {
   clusterSecrets,
@@ -9,6 +14,21 @@ import {
   TestCluster,
   wishFor,
 } from './rendezvous-support.ts';
+
+/** Asks a server by STUN, from a socket of its own. */
+async function askWhereFrom(server: Address | undefined) {
+  if (server === undefined) throw new Error('the server has no address');
+  const socket = createSocket('udp4');
+  const transactionId = systemRandom.bytes(12);
+  socket.send(encodeServerProbe(transactionId), server.port, server.host);
+  const [datagram] = (await once(socket, 'message')) as [Buffer];
+  const message = parseStun(datagram);
+  const answer = message === undefined ? undefined : readServerAnswer(message, transactionId);
+  if (answer === undefined) throw new Error('the answer is none');
+  expect(answer.mapped.port).toBe(socket.address().port);
+  socket.close();
+  return { observed: answer.mapped, cookie: Buffer.from(answer.cookie) };
+}
 
 let secrets: ClusterSecrets;
 let cluster: TestCluster;
@@ -42,6 +62,17 @@ describe('one server alone', () => {
     const { observed, serverId } = await alice.next('welcome');
     expect(observed?.ip).toEqual(Buffer.from([127, 0, 0, 1]));
     expect(serverId).toBe(server.id);
+  });
+
+  it('answers STUN beside QUIC, and takes what it observed there as the peer’s', async () => {
+    const server = await cluster.server();
+    const { observed, cookie } = await askWhereFrom(server.peerAddresses[0]);
+    const alice = await cluster.register(server, 'alice', { friends: ['bob'] });
+    await cluster.register(server, 'bob', { friends: ['alice'], cookies: [cookie] });
+    const { friendEndpoint } = await alice.next('match');
+    const ports = friendEndpoint?.candidates.map(({ address }) => address?.port);
+    expect(ports).toHaveLength(2);
+    expect(ports).toContain(observed.port);
   });
 
   it('introduces a peer to two others who want it', async () => {
