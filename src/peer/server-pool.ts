@@ -63,8 +63,6 @@ export class ServerPool {
   readonly #entries = new Map<string, Entry>();
   #discoverAt = 0;
   #fruitless = 0;
-  /** The time of the last step. */
-  #now = 0;
 
   constructor(options: ServerPoolOptions) {
     this.#options = options;
@@ -84,7 +82,6 @@ export class ServerPool {
 
   step(input: ServerPoolInput, now: number): ServerPoolEffect[] {
     const effects: ServerPoolEffect[] = [];
-    this.#now = now;
     this.#take(input, now, effects);
     this.#register(now, effects);
     this.#discover(now, effects);
@@ -203,13 +200,12 @@ export class ServerPool {
     this.#discoverAt = now + backoffDelayMs(this.#fruitless, DISCOVER, this.#options.random);
   }
 
-  /** From when on there is room for another attempt: at once, or when one under way gets slow. */
+  /** From when on there is room for another attempt: always, or when one under way gets slow. */
   #roomAt(): number {
     const trying = this.#in('trying').map(([, { triedAt }]) => triedAt + SLOW_MS);
     const missing = this.#options.wanted - this.#in('registered').length;
     if (missing <= 0 || trying.length >= MAX_ATTEMPTS) return Infinity;
-    const hopeful = trying.filter((slowAt) => slowAt > this.#now).sort((a, b) => a - b);
-    return hopeful[hopeful.length - missing] ?? this.#now;
+    return trying.sort((a, b) => a - b)[trying.length - missing] ?? 0;
   }
 
   /** While nothing stands, a further attempt waits a moment for the one just begun. */

@@ -70,6 +70,12 @@ describe('the first registrations', () => {
     expect(pool.step(failed('a'), 20)).toEqual([register('b')]);
   });
 
+  it('takes as many as are missing at once when one stands', () => {
+    const pool = poolOf(3);
+    pool.step(servers('a', 'b', 'c', 'd'), 0);
+    expect(pool.step(registered('a'), 20)).toEqual([register('b'), register('c')]);
+  });
+
   it('is content with the number wanted', () => {
     const pool = standing();
     expect(pool.registered).toEqual(['a', 'b']);
@@ -140,11 +146,13 @@ describe('when a registration ends', () => {
     const pool = poolOf(1);
     pool.step(servers('a', 'b'), 0);
     pool.step(failed('a'), 300);
-    pool.step(failed('b'), 400);
-    pool.step(servers('c'), 400);
-    expect(pool.step(failed('c'), 410)).not.toContainEqual(register('a'));
-    pool.step(servers('d'), 5_000);
-    expect(pool.step(failed('d'), 5_000)).not.toContainEqual(register('d'));
+    pool.step(registered('b'), 400);
+    expect(pool.step(failed('b'), 60_000)).toContainEqual(register('a'));
+    pool.step(failed('a'), 60_100);
+    pool.step(servers('c'), 60_100);
+    pool.step(registered('c'), 60_110);
+    // Both may be tried again; b has failed once.
+    expect(pool.step({ type: 'moving', id: 'c' }, 120_000)).toContainEqual(register('b'));
   });
 
   it('does not hammer a server that registers and drops it again and again', () => {
@@ -190,6 +198,13 @@ describe('a server that asks to be left', () => {
     pool.step(failed('b'), 90_000);
     expect(pool.step(tick, 99_600)).not.toContainEqual(register('a'));
     expect(pool.step(tick, 100_000)).toContainEqual(register('a'));
+  });
+
+  it('does not count as standing for that', () => {
+    const pool = poolOf(1);
+    pool.step(servers('a'), 0);
+    pool.step({ type: 'moving', id: 'a' }, 10);
+    expect(pool.registered).toEqual([]);
   });
 
   it('is kept where there is no other', () => {
@@ -238,14 +253,28 @@ describe('what is known', () => {
 
   it('is bounded: the servers that failed go first, none that is in use', () => {
     const pool = poolOf(1);
-    pool.step(servers('bad', 'good'), 0);
-    pool.step(failed('bad'), 0);
+    pool.step(servers('fair', 'bad'), 0);
+    pool.step({ type: 'failed', id: 'fair', retryAfterMs: 3_600_000 }, 0);
+    pool.step(tick, 300);
+    pool.step(failed('bad'), 310);
+    pool.step(tick, 600);
+    pool.step(failed('bad'), 610);
+    pool.step(servers('good'), 610);
+    pool.step(registered('good'), 620);
+    pool.step(servers(...Array.from({ length: 62 }, (_, i) => `s${i}`)), 630);
+    const kept = pool.known.map(({ id }) => id);
+    expect(kept).toHaveLength(64);
+    expect(kept).toEqual(expect.arrayContaining(['good', 'fair']));
+    expect(kept).not.toContain('bad');
+  });
+
+  it('is bounded, however many servers a balancer tells of', () => {
+    const pool = poolOf(1);
+    pool.step(servers('good'), 0);
     pool.step(registered('good'), 10);
-    pool.step(servers(...Array.from({ length: 500 }, (_, i) => `s${i}`)), 20);
-    const ids = pool.known.map(({ id }) => id);
-    expect(ids).toHaveLength(64);
-    expect(ids).toContain('good');
-    expect(ids).not.toContain('bad');
+    pool.step(servers(...Array.from({ length: 5_000 }, (_, i) => `s${i}`)), 20);
+    expect(pool.known).toHaveLength(64);
+    expect(pool.known[0]?.id).toBe('good');
   });
 });
 
