@@ -87,7 +87,11 @@ export const peerSchema = {
   }),
   timeout: optional(duration, 'give up when not connected by then', { defaultDoc: 'never' }),
   json: withDefault(flag, false, 'JSON lines instead of a chat screen'),
-  relay: withDefault(flag, true, 'never talk through a server'),
+  relay: withDefault(
+    flag,
+    true,
+    'never talk through a server (none relays yet, so this changes nothing)',
+  ),
   ...common('warn'),
 };
 

@@ -3,6 +3,9 @@ import { FramedStream } from '../rpc/framed-stream.ts';
 import { MAX_FRIEND_FRAME_BYTES } from '../rpc/frames.ts';
 import { PeerFrame } from '../rpc/generated/chatty/v1/peer.ts';
 
+/** Twice what may be unacknowledged: honest friends stay below, acknowledgements included. */
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
+
 export interface FriendConnectionEvents {
   frame(frame: NonNullable<PeerFrame['kind']>): void;
   closed(reason: string): void;
@@ -47,6 +50,7 @@ export class FriendConnection {
       incoming: PeerFrame,
       outgoing: PeerFrame,
       maxFrameBytes: MAX_FRIEND_FRAME_BYTES,
+      maxQueuedBytes: MAX_QUEUED_BYTES,
       onMessage: ({ kind }) => {
         if (kind !== undefined && !this.#closed) this.#events.frame(kind);
       },

@@ -111,6 +111,7 @@ export class Registration {
       incoming: ServerToPeer,
       outgoing: PeerToServer,
       maxFrameBytes: MAX_RENDEZVOUS_FRAME_BYTES,
+      maxQueuedBytes: 16 * MAX_RENDEZVOUS_FRAME_BYTES,
       onMessage: (message) => this.#receive(message),
       onEnd: (reason) => this.#end(new ChattyError('CHATTY_TRANSPORT', reason)),
     });

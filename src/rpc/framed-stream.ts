@@ -12,11 +12,11 @@ export interface FramedStreamOptions<Incoming, Outgoing> {
   readonly incoming: MessageCodec<Incoming>;
   readonly outgoing: MessageCodec<Outgoing>;
   readonly maxFrameBytes: number;
+  /** A reader that is so far behind does not read at all: the stream is given up. */
+  readonly maxQueuedBytes: number;
   onMessage(message: Incoming): void;
   /** The stream has ended or failed, or carried what is no message; called once. */
   onEnd(reason: string): void;
-  /** What is queued has gone out, after `send` said false. */
-  onDrain?(): void;
 }
 
 /** Messages on a stream, each a frame (see `frames.ts`). */
@@ -42,16 +42,16 @@ export class FramedStream<Incoming, Outgoing> {
     stream.on('end', () => this.#end('the stream was ended'));
     stream.on('error', (error: Error) => this.#end(error.message));
     stream.on('close', () => this.#end('the stream was closed'));
-    if (options.onDrain !== undefined) stream.on('drain', options.onDrain.bind(options));
   }
 
-  /**
-   * Queues a message.
-   * @returns false where the caller should wait for `onDrain` before it sends more.
-   */
-  send(message: Outgoing): boolean {
-    if (this.#ended) return false;
-    return this.#options.stream.write(encodeFrame(this.#options.outgoing.encode(message).finish()));
+  /** Queues a message. Once the stream has ended, it is lost. */
+  send(message: Outgoing): void {
+    const { stream, outgoing, maxQueuedBytes } = this.#options;
+    if (this.#ended) return;
+    stream.write(encodeFrame(outgoing.encode(message).finish()));
+    if (stream.writableLength <= maxQueuedBytes) return;
+    this.#end(`it reads nothing: ${stream.writableLength} bytes wait for it`);
+    stream.destroy();
   }
 
   /** Ends our direction after what is queued. */
