@@ -1,4 +1,4 @@
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatAddress } from '../../src/base/address.ts';
@@ -10,7 +10,7 @@ import { addressFromWire, addressToWire } from '../../src/rpc/wire-address.ts';
 import { first, TestCluster } from './loadbalancer-support.ts';
 
 // Rounds as short as a test has patience for; everything else as in production.
-const QUICK = { checkIntervalMs: 60, checkDeadlineMs: 200, recheckDeadlineMs: 300 };
+const QUICK = { checkIntervalMs: 60 };
 
 let cluster: TestCluster;
 beforeEach(async () => {
@@ -37,6 +37,51 @@ const listedIds = async (balancer: LoadBalancer): Promise<string> => {
     return '';
   }
 };
+
+/** A TCP proxy whose connections can be made to hang; later ones work. */
+class HangingWay {
+  connections = 0;
+  /** What connections that work have carried from the server. */
+  bytes = 0;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async to(port: number): Promise<HangingWay> {
+    const server = createServer();
+    const way = new HangingWay(server);
+    server.on('connection', (near) => {
+      way.connections += 1;
+      const far = connect(port, '127.0.0.1');
+      for (const socket of [near, far]) {
+        way.#sockets.add(socket);
+        socket.on('error', () => undefined);
+      }
+      far.on('data', (chunk: Buffer) => (way.bytes += chunk.length));
+      near.pipe(far).pipe(near);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return way;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** From now on the connections that exist carry nothing, and do not end. */
+  hang(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
+}
 
 describe('a load balancer', () => {
   it('without servers answers a sentence, and does not crash', async () => {
@@ -194,6 +239,29 @@ describe('a load balancer', () => {
       (ids) => ids === 'a',
     );
     await a.waitToBeTold('b removed');
+  });
+
+  it('removes nobody because a connection hangs: the recheck makes a new one', async () => {
+    const balancer = await cluster.balancer(QUICK);
+    const server = await cluster.server('a');
+    const way = await HangingWay.to(first(server.grpc.addresses).port);
+    cluster.atEnd(() => way.close());
+    const throughIt = [addressToWire({ host: '127.0.0.1', port: way.port })];
+    const member = { ...server.member, clusterAddresses: throughIt };
+    await server.register(balancer, [], member);
+    way.hang();
+    const before = way.connections;
+    await until(
+      () => listedIds(balancer),
+      () => way.connections >= before + 1,
+    );
+    // Two rounds more, which a removed server would not see.
+    const checked = way.bytes;
+    await until(
+      () => listedIds(balancer),
+      () => way.bytes > checked + 500,
+    );
+    expect(await listedIds(balancer)).toBe('a');
   });
 
   it('takes a server off at once when it says goodbye', async () => {

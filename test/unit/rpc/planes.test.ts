@@ -1,6 +1,6 @@
 import { connect, createServer, type Server as TcpServer } from 'node:net';
 import { once } from 'node:events';
-import { ServerCredentials, Server as GrpcJsServer } from '@grpc/grpc-js';
+import { ServerCredentials, type ServerUnaryCall, Server as GrpcJsServer } from '@grpc/grpc-js';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Address, formatAddress } from '../../../src/base/address.ts';
 import { createClusterCa, issueCertificate } from '../../../src/base/certificate.ts';
@@ -263,6 +263,38 @@ describe('a cluster plane', () => {
     socket.end('GET / HTTP/1.1\r\n\r\n');
     await once(socket, 'close');
     expect(await check(address, own.balancer)).toBe('not-serving');
+  });
+});
+
+describe('a call', () => {
+  it('that is aborted is cancelled, and the other side knows', async () => {
+    const abort = new AbortController();
+    let cancelled: (() => void) | undefined;
+    const told = new Promise<void>((resolve) => {
+      cancelled = resolve;
+    });
+    const server = await GrpcServer.listen({
+      listen: [LOOPBACK],
+      tls: own.balancer,
+      callers: 'anyone',
+      maxRequestBytes: 1024,
+      addServices: (grpc) => {
+        grpc.addService(LoadBalancerServiceService, {
+          getServers: (call: ServerUnaryCall<unknown, unknown>) => {
+            call.on('cancelled', () => cancelled?.());
+            abort.abort(new Error('changed my mind'));
+          },
+        });
+      },
+    });
+    stops.push(() => server.stop(100, clock));
+    const address = server.addresses[0] as Address;
+    const trust = { kind: 'ca', pem: own.balancer.caPem } as const;
+    const { signal } = abort;
+    await expect(
+      fetchServers({ address, trust, deadlineMs: 60_000, clock, signal }),
+    ).rejects.toThrow('changed my mind');
+    await told;
   });
 });
 
