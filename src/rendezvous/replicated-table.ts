@@ -5,7 +5,7 @@ import { recordChecksum } from './record-checksum.ts';
 export interface TableLimits {
   /** Records of one owner (default 200,000). */
   readonly recordsPerOwner: number;
-  /** Keys under which one name may wait (default 256). */
+  /** Keys under which one name may wait (default 4,096). */
   readonly keysPerName: number;
   /** Records of one name and key, over all owners and sessions (default 64). */
   readonly recordsPerPeer: number;
@@ -13,7 +13,7 @@ export interface TableLimits {
 
 const DEFAULT_LIMITS: TableLimits = {
   recordsPerOwner: 200_000,
-  keysPerName: 256,
+  keysPerName: 4_096,
   recordsPerPeer: 64,
 };
 

@@ -31,6 +31,21 @@ describe('several servers', () => {
     expect(Number(toAlice.friendWasWaiting) + Number(toBob.friendWasWaiting)).toBe(1);
   });
 
+  it('have exactly one of two dial at once, of 50 pairs that come together', async () => {
+    await cluster.balancer();
+    const [one, two] = [await cluster.server(), await cluster.server()];
+    const pairs = Array.from({ length: 50 }, (_, index) => [`a${index}`, `b${index}`] as const);
+    const dialling = pairs.map(async ([a, b]) => {
+      const [first, second] = await Promise.all([
+        cluster.register(one, a, { friends: [b] }),
+        cluster.register(two, b, { friends: [a] }),
+      ]);
+      const matches = await Promise.all([first.next('match'), second.next('match')]);
+      return matches.filter(({ friendWasWaiting }) => friendWasWaiting).length;
+    });
+    expect(new Set(await Promise.all(dialling))).toEqual(new Set([1]));
+  });
+
   it('give a newcomer the peers there are before it serves', async () => {
     await cluster.balancer();
     const [one, two] = [await cluster.server(), await cluster.server()];
