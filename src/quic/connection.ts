@@ -36,6 +36,15 @@ const MAX_FLIGHT = 3;
 /** CRYPTO_ERROR (RFC 9000 §20.1) of the alert bad_certificate (RFC 8446 §6). */
 const BAD_CERTIFICATE = 0x100 + 42;
 const INTERNAL_ERROR = 1;
+/**
+ * How long a peer that moved has to prove its new address before it is looked for where it was
+ * (RFC 9000 §9.3.2): the proof takes up to two round trips, each of which may be repeated.
+ */
+const MIN_PROOF_MS = 1000;
+const MAX_PROOF_MS = 3000;
+const PROOF_RTTS = 6;
+/** Less than this holds no packet worth sending. */
+const MIN_PACKET_BYTES = 64;
 const NOTHING = Buffer.alloc(0);
 
 /** What a connection needs of its endpoint. */
@@ -113,6 +122,9 @@ export class Connection implements QuicConnection {
   readonly #peer: Address;
   /** Set while the peer, new or moved, has not proven its address. */
   #unproven: UnprovenAddress | undefined;
+  #proofEndsAt = Infinity;
+  /** The new address that was not proven in time, while the peer is looked for at the old one. */
+  #lapsed: UnprovenAddress | undefined;
   #native: NativeConnection | undefined;
   #opened = false;
   #handshakeEndsAt: number;
@@ -242,7 +254,7 @@ export class Connection implements QuicConnection {
       this.#hearAgain(id);
       return true;
     }
-    if (this.#unproven === undefined && sameAddress(remote, this.remote)) {
+    if (this.#proofEndsAt === Infinity && sameAddress(remote, this.remote)) {
       this.#receive(datagram, this.#peer);
       return true;
     }
@@ -283,20 +295,54 @@ export class Connection implements QuicConnection {
   /** An authentic datagram came from `remote`, or from anywhere while the peer is moving. */
   #follow(native: NativeConnection, remote: Address, bytes: number, id: string): void {
     if (sameAddress(remote, this.remote)) {
-      this.#unproven = undefined;
-      this.#ids.endProof();
+      this.#settleAt(remote);
       return;
     }
     if (this.#unproven === undefined || !sameAddress(remote, this.#unproven.address)) {
-      this.#unproven = new UnprovenAddress(remote);
-      this.#ids.demandProof(native);
+      this.#lapsed = undefined;
+      this.#tryAddress(native, new UnprovenAddress(remote));
     } else if (this.#ids.isProof(id)) {
-      this.remote = remote;
-      this.#unproven = undefined;
-      this.#ids.endProof();
+      this.#settleAt(remote);
       return;
     }
-    this.#unproven.received(bytes);
+    this.#unproven?.received(bytes);
+  }
+
+  /** The peer seems to be at another address, and shall prove it. */
+  #tryAddress(native: NativeConnection, address: UnprovenAddress): void {
+    this.#unproven = address;
+    this.#proofEndsAt = this.#host.clock.now() + this.#proofMs;
+    this.#ids.demandProof(native);
+  }
+
+  get #proofMs(): number {
+    return Math.min(Math.max(MIN_PROOF_MS, PROOF_RTTS * this.rttMs), MAX_PROOF_MS);
+  }
+
+  /** The peer is at `remote`: it was heard there, or has proven to be. */
+  #settleAt(remote: Address): void {
+    this.remote = remote;
+    this.#unproven = undefined;
+    this.#lapsed = undefined;
+    this.#proofEndsAt = Infinity;
+    this.#ids.endProof();
+  }
+
+  /**
+   * The proof did not come: somebody lied, and the peer is still at its old address, or a datagram
+   * was lost and it is at the new one. Until it is heard, it is looked for at each in turn, at the
+   * new one with what is left of its budget.
+   */
+  #lookElsewhere(native: NativeConnection): void {
+    const lapsed = this.#lapsed;
+    this.#lapsed = this.#unproven;
+    if (lapsed !== undefined) {
+      this.#tryAddress(native, lapsed);
+      return;
+    }
+    this.#unproven = undefined;
+    this.#ids.endProof();
+    this.#proofEndsAt = this.#host.clock.now() + this.#proofMs;
   }
 
   wantWrite(stream: QuicStream): void {
@@ -459,7 +505,8 @@ export class Connection implements QuicConnection {
         this.#host.markDirty(this);
         return;
       }
-      const sent = native.send(slab.room());
+      const room = this.#sendable(slab.room());
+      const sent = room === undefined ? null : native.send(room);
       if (sent === null) return;
       const [length, info] = sent;
       if (length === 0) continue;
@@ -471,6 +518,16 @@ export class Connection implements QuicConnection {
         return;
       }
     }
+  }
+
+  /** As much of `room` as may be sent at once; undefined: nothing, for now. */
+  #sendable(room: Buffer): Buffer | undefined {
+    const unproven = this.#unproven;
+    // During the handshake quiche knows the limit, too.
+    if (unproven === undefined || !this.#opened) return room;
+    if (unproven.budgetBytes >= MIN_PACKET_BYTES) return room.subarray(0, unproven.budgetBytes);
+    this.#host.withheld();
+    return undefined;
   }
 
   #transmit(datagram: Buffer, to: HostPort): void {
@@ -490,6 +547,7 @@ export class Connection implements QuicConnection {
     const unproven = this.#unproven;
     if (unproven === undefined) this.#host.transmit(datagram, this.local, this.remote);
     else if (unproven.spend(datagram.length)) {
+      // And nowhere else: what the peer has to prove the address by may be known only there.
       this.#host.transmit(datagram, this.local, unproven.address);
     } else this.#host.withheld();
   }
@@ -501,7 +559,13 @@ export class Connection implements QuicConnection {
   #arm(native: NativeConnection, now: number): void {
     // quiche counts whole milliseconds, rounded down: one more, or the timer would fire too early.
     let at = now + (native.timeout() ?? Infinity) + 1;
-    at = Math.min(at, this.#handshakeEndsAt, this.#resendAt, this.#heldBackUntil);
+    at = Math.min(
+      at,
+      this.#handshakeEndsAt,
+      this.#resendAt,
+      this.#heldBackUntil,
+      this.#proofEndsAt,
+    );
     if (this.#keepAliveMs !== undefined && this.#opened) {
       at = Math.min(at, this.#lastSentAt + this.#keepAliveMs);
     }
@@ -524,6 +588,7 @@ export class Connection implements QuicConnection {
         this.#abort(native, 'the handshake took too long');
         return;
       }
+      if (now >= this.#proofEndsAt) this.#lookElsewhere(native);
       native.onTimeout();
       this.#resendFirstFlight(now);
       if (this.#keepAliveMs !== undefined && this.#opened) {

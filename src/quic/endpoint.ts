@@ -101,7 +101,7 @@ export interface EndpointStats {
   faults: number;
   /** Outgoing datagrams that could not be sent. */
   sendFailures: number;
-  /** Datagrams not sent, for the time being, to an address a client has not proven. */
+  /** Times that nothing (more) could be sent to an address that a client has not proven. */
   withheld: number;
   retriesSent: number;
   accepted: number;

@@ -21,6 +21,11 @@ export class UnprovenAddress {
     this.#budgetBytes += AMPLIFICATION * bytes;
   }
 
+  /** How many bytes may be sent there now. */
+  get budgetBytes(): number {
+    return this.#budgetBytes;
+  }
+
   /** Whether so many bytes may be sent there now; if so, they count. */
   spend(bytes: number): boolean {
     if (bytes > this.#budgetBytes) return false;
