@@ -612,3 +612,171 @@ describe('the selected path', () => {
     expect(harness.agent.selected('lan')).toBeUndefined();
   });
 });
+
+describe('nomination', () => {
+  const OTHER = '198.51.100.8:7000';
+
+  /** Two checked paths, the first in use. */
+  function twoPaths(controlling: boolean): Harness {
+    const candidates = [candidate('srflx', PUBLIC), candidate('srflx', OTHER)];
+    const harness = new Harness(candidates, { controlling });
+    harness.runUntil(5);
+    harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    harness.receive(harness.answer(OTHER, { answered: true }), OTHER);
+    harness.runUntil(1000);
+    return harness;
+  }
+
+  const inUse = (harness: Harness): string | undefined => {
+    const path = harness.agent.selected();
+    return path && formatAddress(path.remote);
+  };
+  const numberIn = (sent: Sent | undefined): number | undefined =>
+    sent && pairStateOf(sent.message).nomination;
+
+  it('follows the first answer at once, and is repeated until the friend says that it knows', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)], { controlling: true });
+    harness.runUntil(20);
+    harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    harness.runUntil(2500);
+    const nominating = harness.checks(PUBLIC).filter((sent) => numberIn(sent) === 20);
+    expect(nominating.map(({ at }) => at)).toEqual([20, 53, 119, 252, 518, 1051, 2117]);
+    harness.receive(harness.answer(PUBLIC, { answered: true, nomination: 20 }), PUBLIC);
+    harness.sent.length = 0;
+    harness.runUntil(6500);
+    expect(harness.checks().map((sent) => [sent.at, numberIn(sent)])).toEqual([[6500, 20]]);
+  });
+
+  it('costs no packet more when the friend answers', () => {
+    const harness = new Harness([candidate('srflx', PUBLIC)], { controlling: true });
+    harness.runUntil(20);
+    for (const at of [20, 30, 60, 130]) {
+      harness.runUntil(at);
+      harness.receive(harness.answer(PUBLIC, { answered: true, nomination: 20 }), PUBLIC);
+    }
+    harness.runUntil(4000);
+    // The check that was answered and three more, as without it.
+    expect(harness.checks().map(({ at }) => at)).toEqual([0, 20, 53, 119]);
+  });
+
+  it('moves with one check on the new path at once, under a higher number', () => {
+    const harness = twoPaths(true);
+    const before = numberIn(harness.checks(PUBLIC).at(-1));
+    expect(numberIn(harness.checks(OTHER).at(-1))).toBe(0);
+    harness.step({ type: 'network-changed' });
+    harness.now = 1020;
+    harness.receive(harness.answer(OTHER, { answered: true }), OTHER);
+    expect(inUse(harness)).toBe(OTHER);
+    const last = harness.checks(OTHER).at(-1);
+    expect([last?.at, numberIn(last)]).toEqual([1020, 1020]);
+    expect(before).toBe(5);
+    harness.receive(harness.check(), PUBLIC);
+    expect(numberIn(harness.sent.findLast(({ to }) => to === PUBLIC))).toBe(0);
+  });
+
+  it('is not waited for by the controlled side, which uses its own best path till then', () => {
+    const harness = twoPaths(false);
+    expect(inUse(harness)).toBe(PUBLIC);
+    expect(harness.checks().every((sent) => numberIn(sent) === 0)).toBe(true);
+  });
+
+  it('is followed by the controlled side at once, by a check or an answer, and acknowledged', () => {
+    const harness = twoPaths(false);
+    harness.receive(harness.check({ answered: true, nomination: 7 }), OTHER);
+    expect(inUse(harness)).toBe(OTHER);
+    expect(harness.events.at(-1)).toBe(`1000 selected ${OTHER}`);
+    expect(numberIn(harness.sent.at(-1))).toBe(7);
+    harness.runUntil(4500);
+    harness.receive(harness.answer(PUBLIC, { answered: true, nomination: 8 }), PUBLIC);
+    expect(inUse(harness)).toBe(PUBLIC);
+    harness.receive(harness.check({ answered: true }), OTHER);
+    expect(numberIn(harness.sent.findLast(({ to }) => to === OTHER))).toBe(0);
+  });
+
+  it('that was overtaken on its way, or comes as a copy from elsewhere, changes nothing', () => {
+    const harness = twoPaths(false);
+    const copied = harness.check({ answered: true, nomination: 9 });
+    harness.receive(copied, OTHER);
+    harness.receive(copied, PUBLIC);
+    expect(inUse(harness)).toBe(OTHER);
+    harness.receive(harness.check({ answered: true, nomination: 8 }), PUBLIC);
+    expect(inUse(harness)).toBe(OTHER);
+  });
+
+  it('of an address that has not answered waits until it does', () => {
+    const elsewhere = '198.51.100.9:9000';
+    const harness = twoPaths(false);
+    harness.receive(harness.check({ answered: true, nomination: 7 }), elsewhere);
+    expect(inUse(harness)).toBe(PUBLIC);
+    harness.establish(elsewhere);
+    expect(inUse(harness)).toBe(elsewhere);
+  });
+
+  it('counts as long as the path answers; then the next best does, until it answers again', () => {
+    const harness = twoPaths(false);
+    harness.receive(harness.check({ answered: true, nomination: 7 }), OTHER);
+    for (let at = 2000; at <= 8000; at += 1000) {
+      harness.runUntil(at);
+      harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    }
+    expect(harness.events.slice(-2)).toEqual([`6505 lost ${OTHER}`, `6505 selected ${PUBLIC}`]);
+    harness.receive(harness.answer(OTHER, { answered: true }), OTHER);
+    expect(inUse(harness)).toBe(OTHER);
+  });
+
+  it.each([true, false])(
+    'alone keeps a path alive that is not among the best: %s',
+    (isNominated) => {
+      const addresses = Array.from({ length: 6 }, (_, index) => `198.51.100.7:${7000 + index}`);
+      const harness = new Harness(addresses.map((text) => candidate('srflx', text)));
+      harness.runUntil(30);
+      // The later ones were asked later, so their round-trip times are shorter.
+      for (const [index, to] of addresses.entries()) {
+        harness.now = 30 + index;
+        const id = harness.checks(to)[0]?.message.transactionId ?? new Uint8Array(12);
+        harness.receive(harness.friend.encodeAnswer(id, OWN, stateOf({ answered: true })), to);
+      }
+      const [slowest = ''] = addresses;
+      harness.runUntil(1000);
+      if (isNominated) harness.receive(harness.check({ answered: true, nomination: 7 }), slowest);
+      harness.sent.length = 0;
+      harness.runUntil(6000);
+      expect(harness.checks(slowest).length > 0).toBe(isNominated);
+      expect(inUse(harness) === slowest).toBe(isNominated);
+    },
+  );
+
+  it('in doubt gives way to what has answered since, and only to that', () => {
+    const harness = twoPaths(false);
+    harness.receive(harness.check({ answered: true, nomination: 7 }), OTHER);
+    harness.step({ type: 'network-changed' });
+    expect(inUse(harness)).toBe(OTHER);
+    harness.receive(harness.answer(PUBLIC, { answered: true }), PUBLIC);
+    expect(inUse(harness)).toBe(PUBLIC);
+    harness.receive(harness.answer(OTHER, { answered: true }), OTHER);
+    expect(inUse(harness)).toBe(OTHER);
+  });
+
+  it('is for the controlled side: the controlling one ignores what the friend claims', () => {
+    const harness = twoPaths(true);
+    harness.receive(harness.check({ answered: true, nomination: 2 ** 48 - 1 }), OTHER);
+    expect(inUse(harness)).toBe(PUBLIC);
+  });
+
+  it('by a friend that started anew counts from the first number', () => {
+    const harness = twoPaths(false);
+    harness.receive(harness.check({ answered: true, nomination: 900 }), OTHER);
+    const credentials = { ufrag: 'another', password: 'another-password-altogether' };
+    harness.step({ type: 'remote-candidates', candidates: [], credentials });
+    harness.runUntil(7000);
+    const friend = new CheckCodec(credentials, LOCAL);
+    const answer = (to: string, nomination: number): void => {
+      const id = harness.checks(to).at(-1)?.message.transactionId ?? new Uint8Array(12);
+      const told = stateOf({ answered: true, nomination });
+      harness.receive(friend.encodeAnswer(id, OWN, told), to);
+    };
+    answer(OTHER, 0);
+    answer(PUBLIC, 3);
+    expect(inUse(harness)).toBe(PUBLIC);
+  });
+});
