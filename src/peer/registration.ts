@@ -16,7 +16,7 @@ import {
 import { negotiate, OWN_PROTOCOL, RENDEZVOUS_ALPN } from '../rpc/protocol.ts';
 import { addressesFromWire, addressFromWire } from '../rpc/wire-address.ts';
 
-/** How long a handshake and the answer to the hello may take, each. */
+/** How long a handshake, the answer to the hello and that to a keep-alive may take, each. */
 const ANSWER_MS = 3_000;
 /** Servers drop a connection that is silent for longer than 40 s; home routers forget at 20–30 s. */
 const KEEP_ALIVE_MS = 15_000;
@@ -151,6 +151,7 @@ export class Registration {
         verify: (der) => Buffer.compare(der, certificate) === 0,
         handshakeTimeoutMs: ANSWER_MS,
         keepAliveMs: KEEP_ALIVE_MS,
+        keepAliveAnswerMs: ANSWER_MS,
         signal,
       });
       if (signal.aborted) {

@@ -87,6 +87,7 @@ export interface ConnectionOptions {
   readonly verify: (certDer: Uint8Array, alpn: string) => boolean;
   readonly handshakeTimeoutMs: number;
   readonly keepAliveMs: number | undefined;
+  readonly keepAliveAnswerMs: number | undefined;
   /** The further connection ID by which an acceptor is known until the handshake is done. */
   readonly firstId: string | undefined;
   /** The bytes that came from an acceptor's peer so far, if its address is not proven. */
@@ -117,6 +118,7 @@ export class Connection implements QuicConnection {
   readonly #host: ConnectionHost;
   readonly #verify: (certDer: Uint8Array, alpn: string) => boolean;
   readonly #keepAliveMs: number | undefined;
+  readonly #keepAliveAnswerMs: number;
   readonly #ids: ConnectionIds;
   /** By which quiche knows the peer of a plain connection for good, wherever it moves. */
   readonly #peer: Address;
@@ -134,6 +136,8 @@ export class Connection implements QuicConnection {
   #lastSentAt: number;
   #heldBackUntil = Infinity;
   #unheard = 0;
+  /** When the keep-alive was sent since which nothing has come. */
+  #askedAt = Infinity;
   #wantedClass: PathClass | undefined;
   #timer: Timer | undefined;
   #timerAt = Infinity;
@@ -158,6 +162,7 @@ export class Connection implements QuicConnection {
     this.#native = options.native;
     this.#verify = options.verify;
     this.#keepAliveMs = options.keepAliveMs;
+    this.#keepAliveAnswerMs = options.keepAliveAnswerMs ?? Infinity;
     this.#firstId = options.firstId;
     this.#lastSentAt = host.clock.now();
     this.#handshakeEndsAt = this.#lastSentAt + options.handshakeTimeoutMs;
@@ -268,6 +273,7 @@ export class Connection implements QuicConnection {
     const native = this.#native;
     if (native === undefined) return;
     this.#unheard = 0;
+    this.#askedAt = Infinity;
     if (this.role === 'dialer') this.#firstFlight = undefined;
     this.#resendAt = Infinity;
     try {
@@ -565,6 +571,7 @@ export class Connection implements QuicConnection {
       this.#resendAt,
       this.#heldBackUntil,
       this.#proofEndsAt,
+      this.#askedAt + this.#keepAliveAnswerMs,
     );
     if (this.#keepAliveMs !== undefined && this.#opened) {
       at = Math.min(at, this.#lastSentAt + this.#keepAliveMs);
@@ -591,14 +598,27 @@ export class Connection implements QuicConnection {
       if (now >= this.#proofEndsAt) this.#lookElsewhere(native);
       native.onTimeout();
       this.#resendFirstFlight(now);
-      if (this.#keepAliveMs !== undefined && this.#opened) {
-        if (now - this.#lastSentAt >= this.#keepAliveMs) native.sendAckEliciting();
-      }
+      this.#keepAlive(native, now);
     } catch (error) {
       this.#abort(native, `quiche failed: ${reasonOf(error)}`);
       return;
     }
     this.turn();
+  }
+
+  #keepAlive(native: NativeConnection, now: number): void {
+    if (this.#keepAliveMs !== undefined && this.#opened) {
+      if (now - this.#lastSentAt >= this.#keepAliveMs) {
+        native.sendAckEliciting();
+        this.#askedAt = Math.min(this.#askedAt, now);
+      }
+    }
+    if (now < this.#askedAt + this.#keepAliveAnswerMs) return;
+    // After a long stall of ours the answer may be here already, not yet read from the socket.
+    setImmediate(() => {
+      if (this.#native === undefined || this.#askedAt === Infinity) return;
+      this.#abort(this.#native, 'a keep-alive was not answered');
+    });
   }
 
   #resendFirstFlight(now: number): void {

@@ -75,6 +75,8 @@ export interface DialOptions {
   readonly handshakeTimeoutMs?: number;
   /** Something is sent whenever nothing was for this long; default: never. */
   readonly keepAliveMs?: number;
+  /** A peer that is silent for this long after it is dead; default: by the idle timeout. */
+  readonly keepAliveAnswerMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -479,6 +481,7 @@ export class QuicEndpoint {
       verify: (certDer, alpn) => this.#options.accept?.verify?.(certDer, alpn) ?? true,
       handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
       keepAliveMs: undefined,
+      keepAliveAnswerMs: undefined,
       firstId: original === undefined ? idKey(first.destinationId) : undefined,
       unprovenBytes: original === undefined && carrier === undefined ? datagram.length : undefined,
     });
@@ -564,6 +567,7 @@ export class QuicEndpoint {
       verify: (certDer) => options.verify(certDer),
       handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
       keepAliveMs: options.keepAliveMs,
+      keepAliveAnswerMs: options.keepAliveAnswerMs,
       firstId: undefined,
       unprovenBytes: undefined,
     });
