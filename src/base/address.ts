@@ -57,7 +57,7 @@ export function parseAddress(text: string): Address | undefined {
  */
 export function canonicalIp(host: string): string {
   const withoutZone = host.split('%', 1)[0] ?? host;
-  if (!isIPv6(withoutZone)) return withoutZone;
+  if (!isIPv6(withoutZone)) return host;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(withoutZone);
   if (mapped?.[1] !== undefined && isIPv4(mapped[1])) return mapped[1];
   const canonical = new URL(`http://[${withoutZone}]`).hostname.slice(1, -1);
@@ -105,7 +105,8 @@ export function scopeOf(host: string): AddressScope {
 export function ipToBytes(host: string): Uint8Array {
   if (isIPv4(host)) return Uint8Array.from(host.split('.'), Number);
   if (!isIPv6(host)) throw new RangeError(`${host} is not an IP address`);
-  const canonical = new URL(`http://[${host}]`).hostname.slice(1, -1);
+  const withoutZone = host.split('%', 1)[0] ?? host;
+  const canonical = new URL(`http://[${withoutZone}]`).hostname.slice(1, -1);
   const [head = '', tail] = canonical.split('::');
   const groups = (part: string): number[] =>
     part === '' ? [] : part.split(':').map((group) => parseInt(group, 16));

@@ -13,10 +13,12 @@ const NAME_FAULTS: Readonly<Record<NameFault, string>> = {
   'not-unicode': 'it holds half a surrogate pair, which is not Unicode text',
 };
 
-// C0, C1 and DEL; the bidirectional controls and zero-width characters with which one name can be
-// made to look like another; line and paragraph separators; private use and noncharacters stay out
-// of it: they show as boxes, which deceives nobody.
-const CONTROL = /[\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/u;
+// C0, C1 and DEL; line and paragraph separators; and everything that shows nothing itself (UAX #44,
+// Default_Ignorable_Code_Point: bidirectional controls, zero-width characters, fillers, tags), with
+// which one name can be made to look like another. Only an emoji may have its variation selector.
+// Private use and noncharacters stay out of it: they show as boxes, which deceives nobody.
+const CONTROL =
+  /[\p{Cc}\u2028\u2029]|(?!\ufe0f)\p{Default_Ignorable_Code_Point}|(?<!\p{Extended_Pictographic})\ufe0f/u;
 
 /**
  * The one form of a name: NFC, without surrounding white space.
@@ -52,13 +54,13 @@ export function isNormalName(text: string): boolean {
 
 /**
  * `text` fit to be shown on a terminal: escape sequences and control characters of others must
- * neither move the cursor nor recolour, retitle or hide anything. Tabs stay; everything else that
- * CONTROL names becomes U+FFFD.
+ * neither move the cursor nor recolour, retitle or turn anything around. Tabs stay; every other
+ * control character and bidirectional control becomes U+FFFD.
  */
 export function stripControl(text: string): string {
   return text
     .toWellFormed()
-    .replace(/[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (character) =>
+    .replace(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (character) =>
       character === '\t' ? character : '\ufffd',
     );
 }
