@@ -44,9 +44,12 @@ export function formatFingerprint(fingerprint: Uint8Array): string {
   return `sha256-${Buffer.from(fingerprint).toString('base64url')}`;
 }
 
-/** The inverse of `formatFingerprint`. @returns undefined where the text is none. */
+/**
+ * The inverse of `formatFingerprint`: one text a fingerprint, so the last character's two spare bits
+ * are 0. @returns undefined where the text is none.
+ */
 export function parseFingerprint(text: string): Uint8Array | undefined {
-  const match = /^sha256-([A-Za-z0-9_-]{43})$/.exec(text);
+  const match = /^sha256-([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])$/.exec(text);
   return match?.[1] === undefined ? undefined : new Uint8Array(Buffer.from(match[1], 'base64url'));
 }
 
