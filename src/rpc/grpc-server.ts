@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import {
   Server,
   ServerCredentials,
@@ -7,14 +6,15 @@ import {
   type ServerOptions,
   status,
 } from '@grpc/grpc-js';
-import { type Address, canonicalIp, formatAddress } from '../base/address.ts';
+import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { ChattyError, reasonOf } from '../base/errors.ts';
+import type { ConnectionLimits } from './connection-quota.ts';
 import { callerRole, type Role } from './role.ts';
+import { TcpListener } from './tcp-listener.ts';
 import type { ClusterTls } from './tls-files.ts';
 
 export interface GrpcServerSettings {
-  /** Where to listen; a host may be a name (its first address counts) or a wildcard. Port 0: any. */
+  /** Where to listen; see `TcpListener.listen` for names, wildcards and port 0. */
   readonly listen: readonly Address[];
   readonly tls: ClusterTls;
   /**
@@ -24,18 +24,27 @@ export interface GrpcServerSettings {
   readonly callers: 'anyone' | readonly Role[];
   /** The largest request, in bytes. */
   readonly maxRequestBytes: number;
+  /** How many connections at once; default: by who may call. */
+  readonly connections?: ConnectionLimits;
   /** Adds the services, before the first caller can connect. */
   readonly addServices: (server: Server) => void;
 }
+
+/** Strangers ask and are gone: thousands at once is an attack. */
+const STRANGERS: ConnectionLimits = { total: 4_096, perSource: 64 };
+/** A thousand servers, each with a few connections; several may be behind one address. */
+const CLUSTER: ConnectionLimits = { total: 8_192, perSource: 512 };
 
 /** A gRPC server over TLS on one or several addresses. */
 export class GrpcServer {
   /** The addresses it listens on, with the ports it really got, in the order asked for. */
   readonly addresses: readonly Address[];
   readonly #server: Server;
+  readonly #listener: TcpListener;
 
-  private constructor(server: Server, addresses: readonly Address[]) {
+  private constructor(server: Server, listener: TcpListener, addresses: readonly Address[]) {
     this.#server = server;
+    this.#listener = listener;
     this.addresses = addresses;
   }
 
@@ -47,14 +56,20 @@ export class GrpcServer {
   static async listen(settings: GrpcServerSettings): Promise<GrpcServer> {
     const server = new Server(serverOptions(settings));
     settings.addServices(server);
-    const credentials = serverCredentials(settings.tls, { mutual: settings.callers !== 'anyone' });
+    const open = settings.callers === 'anyone';
+    const credentials = serverCredentials(settings.tls, { mutual: !open });
+    const injector = server.createConnectionInjector(credentials);
+    const limits = settings.connections ?? (open ? STRANGERS : CLUSTER);
+    const listener = new TcpListener(limits, (socket) => {
+      injector.injectConnection(socket);
+    });
     try {
       const addresses: Address[] = [];
-      for (const wanted of settings.listen) {
-        addresses.push(await bind(server, wanted, credentials));
-      }
-      return new GrpcServer(server, addresses);
+      for (const wanted of settings.listen) addresses.push(await listener.listen(wanted));
+      return new GrpcServer(server, listener, addresses);
     } catch (error) {
+      listener.close();
+      listener.destroyConnections();
       server.forceShutdown();
       throw error;
     }
@@ -64,6 +79,7 @@ export class GrpcServer {
    * Takes no new calls, waits for those that run, at most `deadlineMs`, and closes every connection.
    */
   async stop(deadlineMs: number, clock: Clock): Promise<void> {
+    this.#listener.close();
     await new Promise<void>((resolve) => {
       const timer = clock.setTimer(deadlineMs, () => {
         this.#server.forceShutdown();
@@ -74,6 +90,8 @@ export class GrpcServer {
         resolve();
       });
     });
+    // Those too that have not got as far as a handshake.
+    this.#listener.destroyConnections();
   }
 }
 
@@ -126,52 +144,4 @@ function onlyCallers(roles: readonly Role[]): ServerInterceptor {
         });
       },
     });
-}
-
-async function bind(
-  server: Server,
-  wanted: Address,
-  credentials: ServerCredentials,
-): Promise<Address> {
-  const text = formatAddress(wanted);
-  let host: string;
-  try {
-    host = canonicalIp((await lookup(wanted.host)).address);
-  } catch (error) {
-    throw new ChattyError(
-      'CHATTY_CONFIG',
-      `cannot listen on ${text}: the name ${wanted.host} has no address (${reasonOf(error)})`,
-      { hint: 'Name an IP address of this computer, or 0.0.0.0 for all of them.', cause: error },
-    );
-  }
-  try {
-    const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(formatAddress({ host, port: wanted.port }), credentials, (error, bound) => {
-        if (error === null) resolve(bound);
-        else reject(error);
-      });
-    });
-    return { host, port };
-  } catch (error) {
-    throw listenError(text, error);
-  }
-}
-
-function listenError(text: string, error: unknown): ChattyError {
-  const reason = reasonOf(error);
-  if (reason.includes('EADDRINUSE')) {
-    return new ChattyError('CHATTY_PORT_IN_USE', `cannot listen on ${text}: the port is in use`, {
-      hint: 'Stop the program that uses it, choose another port, or port 0 for a free one.',
-      cause: error,
-    });
-  }
-  const what = reason.includes('EADDRNOTAVAIL')
-    ? 'this computer does not have that address'
-    : reason.includes('EACCES')
-      ? 'this user may not use that port'
-      : reason;
-  return new ChattyError('CHATTY_CONFIG', `cannot listen on ${text}: ${what}`, {
-    hint: 'Name an IP address of this computer, or 0.0.0.0 for all, and a port above 1023.',
-    cause: error,
-  });
 }
