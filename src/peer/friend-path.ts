@@ -63,6 +63,8 @@ export class FriendPath implements Carrier {
     if (effect.type === 'send') this.#options.send(effect.datagram, effect.remote);
     else if (effect.type === 'answered') this.#options.events.opened();
     else if (effect.type === 'selected') this.#options.events.selected(effect.path);
+    // Rounds without a path, `failed` included, are nothing to act on here: as long as there is none,
+    // the link asks for more every 5 s (`repunch`), until it gives the session up.
   }
 
   send(datagram: Uint8Array, pathClass: PathClass): void {

@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+import { type Address, sameAddress } from '../../../src/base/address.ts';
+import { seededRandom } from '../../../src/base/random.ts';
+import { parseStun, PathAgent } from '../../../src/path/index.ts';
+import { FriendPath } from '../../../src/peer/friend-path.ts';
+import { VirtualClock } from '../../sim/virtual-clock.ts';
+
+const ALICE = { ufrag: 'alicefrag', password: 'the-password-of-alice-1' };
+const BOB = { ufrag: 'bobfrag12', password: 'the-password-of-bob-123' };
+const AT_ALICE: readonly Address[] = [
+  { host: '192.0.2.1', port: 4001 },
+  { host: '2001:db8::1', port: 4001 },
+];
+const AT_BOB: readonly Address[] = [
+  { host: '192.0.2.2', port: 4002 },
+  { host: '2001:db8::2', port: 4002 },
+];
+
+interface Side {
+  readonly path: FriendPath;
+  readonly events: string[];
+}
+
+/** Two shells on one clock, 20 ms apart, whose datagrams `passes` may hold up. */
+class Pair {
+  readonly clock = new VirtualClock();
+  passes: (to: Address) => boolean = () => true;
+  readonly alice: Side;
+  readonly bob: Side;
+
+  constructor() {
+    this.alice = this.#side(AT_ALICE, AT_BOB, true);
+    this.bob = this.#side(AT_BOB, AT_ALICE, false);
+  }
+
+  #side(own: readonly Address[], friend: readonly Address[], controlling: boolean): Side {
+    const events: string[] = [];
+    const [local, remote] = controlling ? [ALICE, BOB] : [BOB, ALICE];
+    const agent = new PathAgent(
+      {
+        local,
+        remote,
+        controlling,
+        remoteCandidates: friend.map((address) => ({ kind: 'srflx', address })),
+        families: new Set([4, 6] as const),
+        onLoopback: false,
+        random: seededRandom(controlling ? 1 : 2),
+      },
+      this.clock.now(),
+    );
+    const path = new FriendPath({
+      agent,
+      clock: this.clock,
+      send: (datagram, to) => this.#carry(datagram, to, own, controlling),
+      events: {
+        ready: () => events.push('ready'),
+        lost: () => events.push('lost'),
+        opened: () => undefined,
+        selected: () => undefined,
+      },
+      onClose: () => undefined,
+    });
+    return { path, events };
+  }
+
+  #carry(datagram: Uint8Array, to: Address, own: readonly Address[], fromAlice: boolean): boolean {
+    const index = (fromAlice ? AT_BOB : AT_ALICE).findIndex((address) => sameAddress(address, to));
+    const from = own[index];
+    const message = parseStun(datagram.slice());
+    if (from === undefined || message === undefined || !this.passes(to)) return false;
+    this.clock.setTimer(20, () => {
+      (fromAlice ? this.bob : this.alice).path.step({ type: 'stun', message, remote: from });
+    });
+    return true;
+  }
+
+  runFor(ms: number): void {
+    this.clock.runUntil(this.clock.now() + ms);
+  }
+}
+
+describe('the paths to a friend', () => {
+  it('are ready once, however often they are asked for', () => {
+    const pair = new Pair();
+    pair.runFor(10_000);
+    pair.alice.path.step({ type: 'network-changed' });
+    pair.runFor(10_000);
+    expect(pair.alice.events).toEqual(['ready']);
+    expect(pair.bob.events).toEqual(['ready']);
+  });
+
+  it('have one best at both sides again after one side has left it for another', () => {
+    const pair = new Pair();
+    pair.runFor(1000);
+    const [ours, theirs] = [pair.alice.path.best?.remote, pair.bob.path.best?.remote];
+    // Bob doubts all paths, and the one in use is the last to answer.
+    pair.passes = (to) => to.host !== theirs?.host || pair.clock.now() > 1100;
+    pair.bob.path.step({ type: 'network-changed' });
+    pair.runFor(90);
+    expect(pair.bob.path.best?.remote).not.toEqual(theirs);
+    pair.runFor(500);
+    expect(pair.alice.path.best?.remote).toEqual(ours);
+    expect(pair.bob.path.best?.remote).toEqual(theirs);
+    expect([pair.alice.events, pair.bob.events]).toEqual([['ready'], ['ready']]);
+  });
+
+  it('that none of three rounds found are found when the link asks again', () => {
+    const pair = new Pair();
+    pair.passes = () => false;
+    pair.runFor(20_000);
+    // The agent has given up; nothing is armed any more but what the link asks for.
+    expect(pair.clock.nextAt).toBeUndefined();
+    pair.passes = () => true;
+    pair.alice.path.step({ type: 'network-changed' });
+    pair.runFor(200);
+    expect([pair.alice.events, pair.bob.events]).toEqual([['ready'], ['ready']]);
+  });
+
+  it('that the link asks for every 5 s while nothing passes come back when it does', () => {
+    const pair = new Pair();
+    pair.runFor(1000);
+    pair.passes = () => false;
+    for (let turn = 0; turn < 60; turn++) {
+      pair.runFor(5000);
+      for (const { path } of [pair.alice, pair.bob]) {
+        if (path.best === undefined) path.step({ type: 'network-changed' });
+      }
+    }
+    expect(pair.alice.events).toEqual(['ready', 'lost']);
+    pair.passes = () => true;
+    pair.runFor(5000);
+    pair.alice.path.step({ type: 'network-changed' });
+    pair.runFor(1000);
+    expect(pair.alice.events).toEqual(['ready', 'lost', 'ready']);
+    expect(pair.bob.events).toEqual(['ready', 'lost', 'ready']);
+  });
+
+  it('send nothing and arm nothing once they are closed', () => {
+    const pair = new Pair();
+    pair.runFor(1000);
+    for (const { path } of [pair.alice, pair.bob]) path.close();
+    pair.runFor(100);
+    expect(pair.clock.nextAt).toBeUndefined();
+    expect(pair.alice.path.classOf(AT_BOB[0] ?? { host: '', port: 0 })).toBeUndefined();
+  });
+});
