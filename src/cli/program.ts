@@ -95,7 +95,7 @@ export async function runProgram(
       io.stdout.write(parsed.text);
       return ExitCode.done;
     }
-    for (const variable of unknownVariables(ALL_SCHEMAS, env)) {
+    for (const variable of unknownVariables(schemasOf(program), env)) {
       io.stderr.write(`${program.name}: warning: there is no setting ${stripControl(variable)}\n`);
     }
     const configuration = await readConfiguration(command.schema, {
@@ -118,6 +118,12 @@ export async function runProgram(
   } catch (error) {
     return printError(program.name, withUsageHint(error, program.name), io.stderr);
   }
+}
+
+/** Of all programs, as one environment may be meant for several. */
+function schemasOf(program: Command): Schema[] {
+  const own = [program, ...(program.subcommands ?? [])].map(({ schema }) => schema);
+  return [...ALL_SCHEMAS, ...own];
 }
 
 function withUsageHint(error: unknown, name: string): unknown {

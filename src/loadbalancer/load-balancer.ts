@@ -83,6 +83,11 @@ export class LoadBalancer {
       addServices: (server) => addPeerService(server, context),
     });
     advertised = advertisedAddresses(options.advertise ?? [], peers.addresses);
+    if (advertised.length === 0) {
+      logger.warn('peers of other load balancers are not told of this one', {
+        reason: 'it listens on every address and none is advertised',
+      });
+    }
     try {
       const cluster = await GrpcServer.listen({
         listen: options.clusterListen,

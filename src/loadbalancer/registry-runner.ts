@@ -78,7 +78,15 @@ export class RegistryRunner {
 
   #feed(input: RegistryInput): void {
     if (this.#stopped) return;
-    for (const effect of this.#registry.step(input, this.#clock.now())) this.#do(effect);
+    try {
+      for (const effect of this.#registry.step(input, this.#clock.now())) this.#do(effect);
+    } catch (error) {
+      // A bug of ours; one input lost is better than every server's registration.
+      this.#logger.error('a step of the registry failed', {
+        input: input.kind,
+        reason: reasonOf(error),
+      });
+    }
     this.#timer?.cancel();
     const next = this.#registry.nextDeadline();
     this.#timer =
@@ -126,7 +134,7 @@ export class RegistryRunner {
     work
       .then((result) => this.#feed(input(result)))
       .catch((error: unknown) => {
-        this.#logger.error('a step of the registry failed', { reason: reasonOf(error) });
+        this.#logger.error('what the registry asked for failed', { reason: reasonOf(error) });
       });
   }
 

@@ -356,7 +356,8 @@ export class Registry {
     };
     this.#checks.set(check.number, check);
     const { checkDeadlineMs, recheckDeadlineMs } = this.#settings;
-    const deadlineMs = purpose === 'recheck' ? recheckDeadlineMs : checkDeadlineMs;
+    // What a round finds silent is checked again; a check that makes a connection first takes longer.
+    const deadlineMs = purpose === 'round' ? checkDeadlineMs : recheckDeadlineMs;
     return { kind: 'check', check: check.number, member: entry.member, deadlineMs };
   }
 

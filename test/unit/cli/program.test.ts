@@ -173,7 +173,13 @@ describe('what a program shows of itself', () => {
   });
 
   it('a warning about a variable that is none of Chatty’s, and goes on', async () => {
-    expect(await run('a --tls k', { CHATTY_RELAI: 'true', CHATTY_INFRA_X: '1' })).toBe(0);
+    expect(
+      await run('a --tls k', {
+        CHATTY_RELAI: 'true',
+        CHATTY_INFRA_X: '1',
+        CHATTY_PRINT: 'true',
+      }),
+    ).toBe(0);
     expect(io.stderr.text).toBe('talk: warning: there is no setting CHATTY_RELAI\n');
   });
 });
