@@ -5,7 +5,8 @@ export interface LoadBalancerSettings {
   /** How long a server has to answer a round's check. */
   readonly checkDeadlineMs: number;
   /**
-   * How long the second opinion on a silent server takes: on a connection of its own, so long enough
+   * How long the second opinion on a silent server takes, and a registration's first check: on a
+   * connection of its own, so long enough
    * for TCP to send a lost packet again (RFC 6298: first after 1 s), and short enough that a silent
    * server is out within 8 s: interval + check + this.
    */

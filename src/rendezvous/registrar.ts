@@ -33,7 +33,8 @@ export interface RegistrarOptions {
 const RESOLVE_EVERY_MS = 10_000;
 /** A heartbeat: load balancers drop who misses several. */
 const RENEW_EVERY_MS = 5_000;
-const RETRY = { initialMs: 250, maxMs: 5_000 } as const;
+/** The wait before a balancer that could not be reached, or does not list this server, is told again. */
+const RETRY = { initialMs: 250, maxMs: RENEW_EVERY_MS } as const;
 const MAX_ADDRESSES = 64;
 
 interface Loop {
@@ -162,34 +163,39 @@ export class Registrar {
   async #keepRegistering(loop: Loop): Promise<void> {
     const { clock, random } = this.#options;
     let failures = 0;
+    let unlisted = 0;
     while (!loop.stop.signal.aborted) {
       loop.wake = new AbortController();
-      failures = (await this.#register(loop, failures)) ? 0 : failures + 1;
-      const delayMs = failures === 0 ? RENEW_EVERY_MS : backoffDelayMs(failures, RETRY, random);
+      const outcome = await this.#register(loop, failures);
+      failures = outcome === 'failed' ? failures + 1 : 0;
+      unlisted = outcome === 'listed' ? 0 : unlisted + 1;
+      const delayMs = unlisted === 0 ? RENEW_EVERY_MS : backoffDelayMs(unlisted, RETRY, random);
       const until = AbortSignal.any([loop.wake.signal, loop.stop.signal]);
       await clock.sleep(delayMs, until).catch(() => undefined);
     }
   }
 
-  /** @returns whether it succeeded. */
-  async #register({ registration, stop }: Loop, failures: number): Promise<boolean> {
+  async #register(
+    { registration, stop }: Loop,
+    failures: number,
+  ): Promise<'listed' | 'unlisted' | 'failed'> {
     const { handlers, logger, member } = this.#options;
     const { balancer } = registration;
     try {
       const known = new Set([...this.#advertised.values()].flat());
       const accepted = await registration.register(member(), [...known]);
-      if (stop.signal.aborted) return false;
+      if (stop.signal.aborted) return 'failed';
       this.#advertised.set(balancer, accepted.advertised);
       if (failures > 0) logger.info('registered again', { balancer });
       handlers.registered(balancer, accepted);
-      return true;
+      return accepted.listed ? 'listed' : 'unlisted';
     } catch (error) {
-      if (stop.signal.aborted) return false;
+      if (stop.signal.aborted) return 'failed';
       const fields = { balancer, reason: callFailure(error) };
       if (failures === 0) logger.warn('could not register, trying again', fields);
       else logger.debug('could not register', fields);
       handlers.failed(balancer);
-      return false;
+      return 'failed';
     }
   }
 }

@@ -4,7 +4,7 @@ import type { Conversation, ConversationEvent } from '../../../src/index.ts';
 import { within } from './deadline.ts';
 import type { RealCluster } from './real-cluster.ts';
 
-const EVENT_MS = 25_000;
+const EVENT_MS = 45_000;
 
 /** Keeps what comes out of a stream of events, for whoever waits for one of them. */
 class Record<Event extends { readonly type: string }> {

@@ -4,7 +4,7 @@ import { within } from './deadline.ts';
 import type { RealCluster } from './real-cluster.ts';
 
 /** By then whatever a test waits for has come, on a busy machine too. */
-const EVENT_MS = 25_000;
+const EVENT_MS = 45_000;
 const STOP_MS = 3_000;
 
 export type Event = Readonly<Record<string, unknown>>;
@@ -43,8 +43,12 @@ export class Person {
       ...loadBalancers.flatMap((address) => ['--lb', address]),
       ...args,
     ];
-    const program = new ChildProgram('chatty', all, { ...process.env, ...env });
-    const person = new Person(program);
+    return Person.run(all, env);
+  }
+
+  /** Starts `chatty` with these arguments. */
+  static run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Person {
+    const person = new Person(new ChildProgram('chatty', args, { ...process.env, ...env }));
     people.add(person);
     return person;
   }

@@ -11,7 +11,6 @@ import { formatAddress } from '../../../src/base/address.ts';
 import { within } from './deadline.ts';
 
 const READY_MS = 20_000;
-const STOP_MS = 5_000;
 const POLL_MS = 50;
 
 /** A load balancer or a rendezvous server as the process of its command. */
@@ -29,6 +28,8 @@ export class RealCluster implements AsyncDisposable {
   readonly directory: string;
   readonly #host: string;
   readonly #daemons: Daemon[] = [];
+  /** Every process started, ready or not. */
+  readonly #programs: ChildProgram[] = [];
 
   private constructor(directory: string, host: string) {
     this.directory = directory;
@@ -45,10 +46,15 @@ export class RealCluster implements AsyncDisposable {
   /** Starts so many daemons and waits until every balancer lists every server. */
   static async start(balancers: number, servers: number, host?: string): Promise<RealCluster> {
     const cluster = await RealCluster.empty(host);
-    await Promise.all(Array.from({ length: balancers }, () => cluster.balancer()));
-    await Promise.all(Array.from({ length: servers }, () => cluster.server()));
-    await Promise.all(cluster.balancers.map((each) => cluster.listed(each, cluster.servers)));
-    return cluster;
+    try {
+      await Promise.all(Array.from({ length: balancers }, () => cluster.balancer()));
+      await Promise.all(Array.from({ length: servers }, () => cluster.server()));
+      await Promise.all(cluster.balancers.map((each) => cluster.listed(each, cluster.servers)));
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   get tls(): string {
@@ -94,10 +100,12 @@ export class RealCluster implements AsyncDisposable {
     args: readonly string[] = [],
   ): ChildProgram {
     const { peers = `${this.#host}:0`, cluster = `${this.#host}:0` } = at;
-    return new ChildProgram(`chatty-${role}`, [
+    const program = new ChildProgram(`chatty-${role}`, [
       ...['--listen', peers, '--cluster-listen', cluster, '--tls', this.tls],
       ...args,
     ]);
+    this.#programs.push(program);
+    return program;
   }
 
   /** Waits until a daemon launched is ready, and counts it in. */
@@ -158,11 +166,8 @@ export class RealCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const programs = this.#daemons.map(({ program }) => program);
-    // A frozen one cannot hear SIGTERM.
-    for (const program of programs) program.signal('SIGCONT');
-    for (const program of programs) program.signal('SIGKILL');
-    await Promise.all(programs.map((program) => program.stop(systemClock, STOP_MS)));
+    for (const program of this.#programs) program.signal('SIGKILL');
+    await Promise.all(this.#programs.map((program) => program.ended));
     await rm(this.directory, { recursive: true, force: true });
   }
 
