@@ -7,7 +7,7 @@ import type { Member } from './member.ts';
 import type { HandOut, Registry } from './registry.ts';
 import type { ServerConnections } from './server-connections.ts';
 
-/** So many registrations wait for a health check at a time; each waits half a second at most. */
+/** So many registrations wait for a health check at a time; each waits some seconds at most. */
 const MAX_WAITING_CALLS = 2_000;
 
 export type Answer = Extract<RegistryEffect, { kind: 'answer' }>;

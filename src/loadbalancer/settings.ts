@@ -5,10 +5,9 @@ export interface LoadBalancerSettings {
   /** How long a server has to answer a round's check. */
   readonly checkDeadlineMs: number;
   /**
-   * How long the second opinion on a silent server takes, and a registration's first check: on a
-   * connection of its own, so long enough
-   * for TCP to send a lost packet again (RFC 6298: first after 1 s), and short enough that a silent
-   * server is out within 8 s: interval + check + this.
+   * How long a registration's first check, and the second opinion on a silent server, may take: both
+   * are on a new connection, so long enough for TCP to send a lost packet again (RFC 6298: first
+   * after 1 s), and short enough that a silent server is out within 8 s: interval + check + this.
    */
   readonly recheckDeadlineMs: number;
   /** How long another server has to be told something before a third is asked. */
