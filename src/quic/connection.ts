@@ -493,14 +493,14 @@ export class Connection implements QuicConnection {
     const force = now >= this.#heldBackUntil;
     let heldBack = false;
     for (const stream of [...this.#writers]) {
-      const progress = stream.pumpWrite(native, force);
+      const progress = stream.pumpWrite(native, now, force);
       // Those that still wait go behind the others, so that none takes the whole window.
       this.#writers.delete(stream);
       if (progress !== 'done' && !stream.destroyed) this.#writers.add(stream);
-      if (progress === 'small') heldBack = true;
+      if (progress === 'early') heldBack = true;
     }
     if (!heldBack) this.#heldBackUntil = Infinity;
-    else if (this.#heldBackUntil === Infinity) this.#heldBackUntil = now + HOLD_BACK_MS;
+    else if (force || this.#heldBackUntil === Infinity) this.#heldBackUntil = now + HOLD_BACK_MS;
   }
 
   #flush(native: NativeConnection, now: number): void {

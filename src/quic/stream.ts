@@ -10,6 +10,14 @@ const MIN_BATCH_BYTES = 20_000;
 /** What a stream holds of its own before `write` asks to wait. */
 const WRITE_BUFFER_BYTES = 256 * 1024;
 const READ_BUFFER_BYTES = 64 * 1024;
+/**
+ * quiche 0.18 forgets a stream that the peer has ended as soon as all our data is acknowledged, and
+ * with it an end of ours that went out alone, after the data, and was lost: the peer would wait for
+ * it for ever. So such an end waits until the data must have been acknowledged; what forgets the
+ * stream then is the acknowledgement of the end itself.
+ */
+const LONE_END_RTTS = 2;
+const LONE_END_MIN_MS = 30;
 
 // Everything arrives here first and is copied out in its true size.
 const scratch = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
@@ -21,6 +29,7 @@ export interface StreamHost {
   readonly quiche: Quiche;
   /** Undefined once the connection is closed. */
   readonly native: NativeConnection | undefined;
+  readonly rttMs: number;
   /** Asks for `pumpWrite` in this turn of the event loop. */
   wantWrite(stream: QuicStream): void;
   /** Asks for `pumpRead` in this turn of the event loop. */
@@ -28,8 +37,8 @@ export interface StreamHost {
   forget(stream: QuicStream): void;
 }
 
-/** What became of a `pumpWrite`. */
-export type WriteProgress = 'done' | 'blocked' | 'small';
+/** What became of a `pumpWrite`; after `early` it is worth trying again in a moment. */
+export type WriteProgress = 'done' | 'blocked' | 'early';
 
 /**
  * A bidirectional QUIC stream as a Duplex. `end()` ends our direction, `destroy()` resets both with
@@ -42,6 +51,7 @@ export class QuicStream extends Duplex {
   #outgoing: Buffer | undefined;
   #onWritten: ((error?: Error | null) => void) | undefined;
   #onFinished: ((error?: Error | null) => void) | undefined;
+  #wroteAt = -Infinity;
   #wantsData = false;
   #readEnded = false;
   #writeEnded = false;
@@ -95,14 +105,15 @@ export class QuicStream extends Duplex {
   }
 
   /** Hands what is waiting to quiche. `force` takes whatever fits, however little. */
-  pumpWrite(native: NativeConnection, force: boolean): WriteProgress {
+  pumpWrite(native: NativeConnection, now: number, force: boolean): WriteProgress {
     try {
       // A written callback may bring the next chunk at once.
       while (this.#outgoing !== undefined) {
-        const progress = this.#writeChunk(native, this.#outgoing, force);
+        const progress = this.#writeChunk(native, this.#outgoing, now, force);
         if (progress !== 'done') return progress;
       }
       if (this.#onFinished !== undefined) {
+        if (this.#endsTooEarly(now)) return 'early';
         native.streamSend(this.id, NOTHING, true);
         this.#writeEnded = true;
         const done = this.#onFinished;
@@ -115,12 +126,19 @@ export class QuicStream extends Duplex {
     return 'done';
   }
 
-  #writeChunk(native: NativeConnection, chunk: Buffer, force: boolean): WriteProgress {
+  #endsTooEarly(now: number): boolean {
+    if (!this.#readEnded || this.#wroteAt === now) return false;
+    const waited = now - this.#wroteAt;
+    return waited < LONE_END_MIN_MS || waited < LONE_END_RTTS * this.#host.rttMs;
+  }
+
+  #writeChunk(native: NativeConnection, chunk: Buffer, now: number, force: boolean): WriteProgress {
     if (chunk.length > 0) {
       const capacity = native.streamCapacity(this.id);
       if (capacity === 0) return 'blocked';
-      if (!force && capacity < Math.min(chunk.length, MIN_BATCH_BYTES)) return 'small';
+      if (!force && capacity < Math.min(chunk.length, MIN_BATCH_BYTES)) return 'early';
       const sent = native.streamSend(this.id, chunk, false) ?? 0;
+      if (sent > 0) this.#wroteAt = now;
       if (sent < chunk.length) {
         this.#outgoing = chunk.subarray(sent);
         return 'blocked';

@@ -1,8 +1,9 @@
+import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { Address } from '../../../src/base/address.ts';
 import type { PathClass } from '../../../src/base/path-class.ts';
 import { seededRandom } from '../../../src/base/random.ts';
-import type { Carrier, QuicConnection, QuicEndpoint } from '../../../src/quic/index.ts';
+import type { Carrier, QuicConnection, QuicEndpoint, QuicStream } from '../../../src/quic/index.ts';
 import {
   ALPN,
   echoStreams,
@@ -28,6 +29,8 @@ class TestCarrier implements Carrier {
   dropped: (pathClass: PathClass, count: number) => boolean = () => false;
   readonly sent: Record<PathClass, number> = { lan: 0, public: 0, relay: 0 };
   longest = 0;
+  /** Set: datagrams wait here. */
+  held: (() => void)[] | undefined;
 
   send(datagram: Uint8Array, pathClass: PathClass): void {
     this.sent[pathClass] += 1;
@@ -40,7 +43,9 @@ class TestCarrier implements Carrier {
       return;
     }
     const copy = Uint8Array.from(datagram);
-    setImmediate(() => far.endpoint?.deliver(copy, pathClass, far));
+    const deliver = (): void => far.endpoint?.deliver(copy, pathClass, far);
+    if (this.held === undefined) setImmediate(deliver);
+    else this.held.push(deliver);
   }
 
   classOf(remote: Address): PathClass | undefined {
@@ -189,6 +194,29 @@ describe('a carried connection', () => {
     });
     echoStreams(acceptor);
     expect(await exchange(dialer, 'hello')).toBe('hello');
+  });
+
+  it('ends a stream though its end goes out alone and is lost', async () => {
+    const { dialer, acceptor, near, far } = await connectFriends();
+    const asked = new Promise<QuicStream>((resolve) => (acceptor.onStream = resolve));
+    const stream = dialer.openStream();
+    stream.end('a question');
+    const answering = await asked;
+    await once(answering.resume(), 'end');
+    // The answer is on its way, and not acknowledged, when the end is written.
+    const held: (() => void)[] = [];
+    near.held = held;
+    const before = far.sent.relay;
+    answering.write('an answer');
+    await until(() => held.length > 0 && far.sent.relay > before);
+    let lost = 0;
+    far.dropped = () => lost++ === 0;
+    answering.end();
+    for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setImmediate(resolve));
+    near.held = undefined;
+    for (const deliver of held) deliver();
+    expect(String(await readAll(stream))).toBe('an answer');
+    expect(lost).toBeGreaterThan(1);
   });
 
   it('tells the peer that it closed, though the first word of it was lost', async () => {
