@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { createSelfSigned } from '../base/certificate.ts';
 import { reasonOf } from '../base/errors.ts';
 import { type Identity, readIdentity } from '../base/identity.ts';
 import { PEER_NAME } from '../base/role-names.ts';
@@ -22,9 +23,7 @@ export function personDirectory(stateDirectory: string, name: string): string {
 }
 
 /** A fresh key with the certificate a peer shows; it carries no name of a person. */
-export async function createPeerIdentity(): Promise<Identity> {
-  // The X.509 library takes longer to load than the rest of a start, and is needed once a name.
-  const { createSelfSigned } = await import('../base/certificate.ts');
+export function createPeerIdentity(): Promise<Identity> {
   return createSelfSigned(PEER_NAME);
 }
 
