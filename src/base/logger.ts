@@ -1,4 +1,4 @@
-export type LogField = string | number | bigint | boolean | null | undefined | readonly LogField[];
+type LogField = string | number | bigint | boolean | null | undefined | readonly LogField[];
 
 /** What belongs to one log line beside its event. */
 export type LogFields = Readonly<Record<string, LogField>>;

@@ -22,7 +22,7 @@ import {
 import { expectedKey, KnownPeers } from '../peer/known-peers.ts';
 import { PeerNode } from '../peer/peer-node.ts';
 import { BalancerTrustBook } from '../peer/trust.ts';
-import { type BalancerAddress, parseBalancerAddress } from '../rpc/balancer-address.ts';
+import { type BalancerAddress, parseBalancerAddress } from '../base/balancer-address.ts';
 import { Conversation } from './conversation.ts';
 
 /** On how many servers a peer waits at once: the loss of one then costs nothing. */

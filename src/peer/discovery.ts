@@ -1,7 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
-import { type BalancerAddress, formatBalancerAddress } from '../rpc/balancer-address.ts';
-import { parseBalancerAddress } from '../rpc/balancer-address.ts';
+import {
+  type BalancerAddress,
+  formatBalancerAddress,
+  parseBalancerAddress,
+} from '../base/balancer-address.ts';
 import { fetchServers, type ServersAnswer } from '../rpc/balancer-client.ts';
 import type { BalancerTrust } from '../rpc/balancer-trust.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';

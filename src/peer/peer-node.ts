@@ -49,7 +49,7 @@ export interface PeerNodeOptions {
   readonly events: PeerNodeEvents;
 }
 
-export interface PeerNodeEvents {
+interface PeerNodeEvents {
   registered(server: Address, observed: Address | undefined): void;
   /** No registration stands, and every balancer, or a server, has failed: why, by address. */
   noServer(failures: ReadonlyMap<string, ChattyError>): void;

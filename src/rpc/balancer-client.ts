@@ -5,7 +5,7 @@ import { type Address, canonicalIp, formatAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { ChattyError, type ErrorCode, reasonOf } from '../base/errors.ts';
 import { certificateFingerprint } from '../base/identity.ts';
-import type { BalancerAddress } from './balancer-address.ts';
+import type { BalancerAddress } from '../base/balancer-address.ts';
 import {
   authoritiesOf,
   type BalancerTrust,

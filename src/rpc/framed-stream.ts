@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { encodeFrame, FrameDecoder } from './frames.ts';
 
 /** How one kind of message becomes bytes and back; ts-proto's message objects have this shape. */
-export interface MessageCodec<Message> {
+interface MessageCodec<Message> {
   encode(message: Message): { finish(): Uint8Array };
   decode(bytes: Uint8Array): Message;
 }
