@@ -156,6 +156,7 @@ describe('scopes', () => {
     ['private', '10.0.0.1', 'RFC 1918'],
     ['private', '172.16.0.1', 'the first of 172.16/12'],
     ['private', '172.31.255.255', 'the last of 172.16/12'],
+    ['public', '172.15.255.255', 'before 172.16/12'],
     ['public', '172.32.0.0', 'beyond 172.16/12'],
     ['private', '192.168.1.1', ''],
     ['private', '100.64.0.1', 'carrier-grade NAT, RFC 6598'],
