@@ -9,6 +9,9 @@ const HINT_KEY = 'chatty-hint-bin';
 /** What system calls say when nothing came back, or this computer has no way to send. */
 const NETWORK_SILENCE = /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN/;
 
+/** How OpenSSL reports: numbers, the library, the function, the reason, the place in its source. */
+const OPENSSL_LINE = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):[^]*$/;
+
 /** Texts from the other side are cut to this many characters. */
 const MAX_TEXT = 500;
 
@@ -42,8 +45,17 @@ export function answeredError(error: unknown): ChattyError | undefined {
 export function callFailure(error: unknown): string {
   if (!isServiceError(error)) return reasonOf(error);
   if (error.code === status.DEADLINE_EXCEEDED) return 'timed out';
-  const refused = /ECONNREFUSED/.test(error.details);
-  return refused ? 'connection refused' : error.details.slice(0, MAX_TEXT);
+  const { details } = error;
+  if (details.includes('ECONNREFUSED')) return 'connection refused';
+  // The other side's TLS alerts (RFC 8446 §6.2).
+  if (/alert (certificate required|bad certificate|unknown ca)/.test(details)) {
+    return 'it lets in only certificates of its own cluster; peers ask at another port';
+  }
+  return details
+    .replace(/^No connection established\. Last error: /, '')
+    .replace(/\s*\(\d{4}-\d\d-\d\dT[^]*$/, '')
+    .replace(OPENSSL_LINE, '$1')
+    .slice(0, MAX_TEXT);
 }
 
 /**

@@ -177,6 +177,15 @@ describe('chatty says why it cannot begin', () => {
     expect(stderr).toMatch(/no rendezvous server/i);
   });
 
+  it('with the cluster’s port of a balancer, in place of the one for peers', async () => {
+    const args = ['alice', 'bob', '--lb', cluster.balancers[0]?.cluster ?? '', '--timeout', '2s'];
+    const { code, stdout, stderr } = await runCommand('chatty', args);
+    expect(code, stderr).toBe(69);
+    expect(stderr).toMatch(/peers ask at another port/);
+    // Said when it begins and when it ends, not at each of the attempts between.
+    expect(stdout.split('CHATTY_NO_SERVER')).toHaveLength(3);
+  });
+
   it('with a friend who never comes', async () => {
     const args = ['alice', 'godot', ...there, '--timeout', '2s'];
     const { code, stderr, stdout } = await runCommand('chatty', args);

@@ -14,12 +14,11 @@ const AT_ONCE = 10;
 const SETTLED_MS = 10_000;
 
 let cluster: RealCluster;
-/** What each person's own key has dialled friends with and not seen closed, by fingerprint. */
-const dialled: { readonly own: string; readonly connection: QuicConnection; isOpen: boolean }[] =
-  [];
+/** Every connection that anybody here has dialled to a friend, by the friend's key. */
+const dialled: { readonly friend: string; isOpen: boolean }[] = [];
 beforeAll(async () => {
   cluster = await RealCluster.start(1, 2);
-  const dial = QuicEndpoint.prototype.dial;
+  const dial = Reflect.get<QuicEndpoint, 'dial'>(QuicEndpoint.prototype, 'dial');
   vi.spyOn(QuicEndpoint.prototype, 'dial').mockImplementation(async function (
     this: QuicEndpoint,
     options,
