@@ -13,6 +13,7 @@ import { serveTasks } from '../worker.ts';
  * of its own, kept alive as often as a real peer does.
  */
 const KEEP_ALIVE_MS = 15_000;
+const ANSWER_MS = 3_000;
 /** How many join at the same time. */
 const AT_ONCE = 64;
 
@@ -58,6 +59,7 @@ class Waiting {
       verify: () => true,
       handshakeTimeoutMs: 30_000,
       keepAliveMs: KEEP_ALIVE_MS,
+      keepAliveAnswerMs: ANSWER_MS,
     });
     const peer = new Waiting(connection.openStream());
     const welcome = peer.next('welcome');

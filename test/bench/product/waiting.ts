@@ -11,13 +11,17 @@ const CROWD = new URL('./crowd.ts', import.meta.url);
 const FIRST = 500;
 /** What is left over from joining (acknowledgements, garbage) is over after this. */
 const SETTLE_MS = 500;
+/** As `crowd.ts`. */
+const KEEP_ALIVE_MS = 15_000;
+/** In less, too little happens to be measured; longer need not be waited. */
+const MIN_QUIET_MS = 1_500;
+const MAX_QUIET_MS = 4_000;
 
 /** One server with `count` peers waiting on it: joining, memory, idling and matching. */
 export async function measureWaiting(
   keys: ClusterKeys,
   count: number,
   pairs: number,
-  idleMs: number,
 ): Promise<readonly Row[]> {
   const rows: Row[] = [];
   const note = (metric: string, value: number, unit: string): void => {
@@ -33,17 +37,26 @@ export async function measureWaiting(
   await crowd.run('join', { server: peers, first: 0, count: FIRST });
   const before = await server.run('usage', undefined);
   const joined = count - FIRST;
+  const joinedFrom = performance.now();
   const rate = await crowd.run('join', { server: peers, first: FIRST, count: joined });
+  const joinedInMs = performance.now() - joinedFrom;
   note('joins', rate, '/s');
   await pause(SETTLE_MS);
   const after = await server.run('usage', undefined);
   note("CPU a join, server's", ((after.cpuMs - before.cpuMs) / joined) * 1000, 'µs');
   note('memory a waiting peer', (after.rssBytes - before.rssBytes) / joined / 1024, 'KiB');
 
-  const idleFrom = await server.run('usage', undefined);
-  await pause(idleMs);
-  const idleTo = await server.run('usage', undefined);
-  note(`CPU of ${count} waiting`, ((idleTo.cpuMs - idleFrom.cpuMs) / idleMs) * 100, '%');
+  const idle = async (metric: string, forMs: number): Promise<void> => {
+    const from = await server.run('usage', undefined);
+    const fromAt = performance.now();
+    await pause(forMs);
+    const to = await server.run('usage', undefined);
+    note(metric, ((to.cpuMs - from.cpuMs) / (performance.now() - fromAt)) * 100, '%');
+  };
+  // Nobody pings before the first who joined does.
+  const quietMs = Math.min(MAX_QUIET_MS, KEEP_ALIVE_MS - joinedInMs - 2 * SETTLE_MS);
+  if (quietMs >= MIN_QUIET_MS) await idle(`CPU of ${count} waiting, no pings`, quietMs);
+  await idle(`CPU of ${count} waiting, a ping every 15 s`, KEEP_ALIVE_MS);
 
   const ports = await crowd.run('pair', { server: peers, count: pairs });
   await pause(SETTLE_MS);
