@@ -109,3 +109,36 @@ export const fingerprint: Format<string> = {
   },
   show: (value) => value,
 };
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+};
+
+/** An amount of memory, in bytes. */
+export const size: Format<number> = {
+  allowed: 'an amount of memory like 512MiB or 4GiB',
+  placeholder: 'SIZE',
+  read: (text) => {
+    const match = /^(\d{1,6})(MiB|GiB)$/.exec(text);
+    const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ''] ?? Number.NaN);
+    return bytes > 0 ? bytes : undefined;
+  },
+  show: (bytes) => {
+    const unit = bytes % 2 ** 30 === 0 ? 'GiB' : 'MiB';
+    return `${bytes / (SIZE_UNITS[unit] ?? 1)}${unit}`;
+  },
+};
+
+/** A value of another format, or a word that stands for something else. */
+export function orWord<Value, const Word extends string>(
+  format: Format<Value>,
+  word: Word,
+): Format<Value | Word> {
+  return {
+    allowed: `${format.allowed}, or ${word}`,
+    placeholder: `${format.placeholder ?? 'VALUE'}|${word}`,
+    read: (text) => (text === word ? word : format.read(text)),
+    show: (value) => (value === word ? word : format.show(value as Value)),
+  };
+}

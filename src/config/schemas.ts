@@ -7,7 +7,9 @@ import {
   hostPort,
   integer,
   oneOf,
+  orWord,
   path,
+  size,
 } from './format.ts';
 import { list, optional, required, requiredList, withDefault } from './setting.ts';
 
@@ -15,6 +17,7 @@ import { list, optional, required, requiredList, withDefault } from './setting.t
 const PEER_PORT_OF_BALANCER = 50050;
 const PEER_PORT_OF_SERVER = 4433;
 const CLUSTER_PORT = 50051;
+const OPERATIONS_PORT = 9464;
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -34,6 +37,17 @@ const tls = required(
   'directory with ca.pem and this role’s certificate and key (chatty-local pki DIR makes one)',
 );
 
+/** What every daemon takes. */
+const daemon = {
+  tls,
+  operationsListen: withDefault(
+    orWord(hostPort, 'off'),
+    { host: '127.0.0.1', port: OPERATIONS_PORT },
+    'where /metrics, /healthz and /readyz are asked for; without a password, so keep it local',
+  ),
+  ...common('info'),
+};
+
 export const loadBalancerSchema = {
   listen: list(hostPort, everywhere(PEER_PORT_OF_BALANCER), 'where peers ask; repeatable'),
   clusterListen: list(hostPort, everywhere(CLUSTER_PORT), 'where servers register; repeatable'),
@@ -45,8 +59,7 @@ export const loadBalancerSchema = {
       defaultDoc: 'the addresses listened on',
     },
   ),
-  tls,
-  ...common('info'),
+  ...daemon,
 };
 
 export const rendezvousSchema = {
@@ -70,8 +83,38 @@ export const rendezvousSchema = {
     'cluster address of a load balancer, or dns:///NAME:PORT; repeatable',
     { alias: 'lb' },
   ),
-  tls,
-  ...common('info'),
+  processes: withDefault(
+    orWord(integer(1, 256), 'auto'),
+    1,
+    'how many servers to run, each on its own core: worker i listens on every port + i; auto: one a core',
+  ),
+  maxMemory: withDefault(
+    size,
+    4 * 2 ** 30,
+    'a process that holds more is ended, and started anew where there are several',
+  ),
+  maxPeers: withDefault(integer(1, 1_000_000), 50_000, 'peers registered here at once'),
+  peersPerSource: withDefault(
+    integer(1, 1_000_000),
+    4_000,
+    'the same from one IPv4 address or IPv6 /64: a large shared NAT',
+  ),
+  registrationsPerMinute: withDefault(
+    integer(1, 10_000_000),
+    12_000,
+    'registrations a minute from one such source: all its peers may have to come back at once',
+  ),
+  namesPerKey: withDefault(
+    integer(1, 1_000_000),
+    64,
+    'names one key may wait under: a program needs one for each of its people',
+  ),
+  maxRecords: withDefault(
+    integer(1, 100_000_000),
+    1_000_000,
+    'records of the table of all servers’ peers, two a peer; 1.8 KB each',
+  ),
+  ...daemon,
 };
 
 export const peerSchema = {

@@ -6,7 +6,12 @@ import { GrpcServer } from '../rpc/grpc-server.ts';
 import { HealthService } from '../rpc/health.ts';
 import type { ClusterTls } from '../rpc/tls-files.ts';
 import { factToWire, type Member, memberToWire } from './member.ts';
-import { Membership, type MembershipEffect, type MembershipInput } from './membership.ts';
+import {
+  type MemberState,
+  Membership,
+  type MembershipEffect,
+  type MembershipInput,
+} from './membership.ts';
 import { MembershipService } from './membership-service.ts';
 import { OWN_PROTOCOL } from '../rpc/protocol.ts';
 import type { RecordUpdate } from './record.ts';
@@ -116,6 +121,11 @@ export class Cluster {
 
   get addresses(): readonly Address[] {
     return this.#grpc?.addresses ?? [];
+  }
+
+  /** How many other servers there are in each state. */
+  get members(): Readonly<Record<MemberState, number>> {
+    return this.#membership.counts();
   }
 
   /** Joins the others as `self`. */

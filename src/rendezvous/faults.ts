@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { MAX_NAME_BYTES } from '../base/name.ts';
 import type { Fault } from '../rpc/generated/chatty/v1/common.ts';
+import type { NotAdmitted } from './admission.ts';
 import type { Dismissal, Refusal } from './introducer.ts';
 import { MAX_WISHES } from './record.ts';
 
@@ -13,7 +14,9 @@ function fault(code: ErrorCode, message: string, retryAfterMs = 0): Fault {
 }
 
 /** Why a registration is refused or, later, ended. */
-export const REFUSALS: Readonly<Record<Refusal | Exclude<Dismissal, 'superseded'>, Fault>> = {
+export const REFUSALS: Readonly<
+  Record<Refusal | NotAdmitted | Exclude<Dismissal, 'superseded'>, Fault>
+> = {
   // Somebody may leave, or a server may notice that they have.
   'name-taken': fault(
     'CHATTY_NAME_TAKEN',
@@ -25,6 +28,21 @@ export const REFUSALS: Readonly<Record<Refusal | Exclude<Dismissal, 'superseded'
     'a newer program with the same name and key has taken this one’s place',
   ),
   full: fault('CHATTY_OVERLOADED', 'this server holds as many peers as it can', 5_000),
+  'source-full': fault(
+    'CHATTY_OVERLOADED',
+    'this server holds as many peers from your network as it may',
+    10_000,
+  ),
+  'too-often': fault(
+    'CHATTY_OVERLOADED',
+    'too many registrations a minute came from your network',
+    5_000,
+  ),
+  'key-full': fault(
+    'CHATTY_OVERLOADED',
+    'your key waits under as many names here as one key may',
+    60_000,
+  ),
 };
 
 export const FAULTS = {

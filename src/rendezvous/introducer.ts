@@ -20,13 +20,22 @@ export interface Claim extends RecordKey {
 }
 
 /** Why a registration is refused. */
-export type Refusal = 'name-taken' | 'replaced' | 'full';
+export type Refusal = 'name-taken' | 'replaced' | 'full' | 'key-full';
 
 /** Why a registration ends from this side; `superseded`: the same process has connected again. */
 export type Dismissal = 'name-taken' | 'replaced' | 'superseded';
 
 export type IntroducerEffect =
-  | { readonly type: 'push'; readonly registration: number; readonly match: Match }
+  | {
+      readonly type: 'push';
+      readonly registration: number;
+      readonly match: Match;
+      /**
+       * When the two had named each other, by the calendars of the servers that heard it; undefined
+       * where this introduction is not their first.
+       */
+      readonly namedAt: number | undefined;
+    }
   | {
       readonly type: 'conflict';
       readonly registration: number;
@@ -61,11 +70,18 @@ export class Introducer {
   readonly #registrations = new Map<number, Registration>();
   /** The registrations here by name, then key: at most one each. */
   readonly #byName = new Map<string, Map<string, Registration>>();
+  /** How many registrations each key has here. */
+  readonly #byKey = new Map<string, number>();
+  readonly #namesPerKey: number;
   #lastId = 0;
   #seq = 0;
 
-  /** @param owner the id of this server. */
-  constructor(owner: string, table: PeerTable) {
+  /**
+   * @param owner the id of this server.
+   * @param namesPerKey under how many names one key may wait here.
+   */
+  constructor(owner: string, table: PeerTable, namesPerKey = Infinity) {
+    this.#namesPerKey = namesPerKey;
     this.#owner = owner;
     this.#table = table;
     this.#holders = new NameHolders(table);
@@ -96,6 +112,9 @@ export class Introducer {
     if (contested && !this.#table.isWishedFor(name, key)) return { refused: 'name-taken' };
 
     const older = this.#byName.get(name)?.get(key);
+    if (older === undefined && (this.#byKey.get(key) ?? 0) >= this.#namesPerKey) {
+      return { refused: 'key-full' };
+    }
     const again = older?.record.session === session ? older.record : undefined;
     const wishes = new Map<string, RecordWish>();
     for (const wish of claim.wishes) {
@@ -124,6 +143,7 @@ export class Introducer {
     this.#lastId += 1;
     const registration: Registration = { id: this.#lastId, record, told: new ToldFriends() };
     this.#registrations.set(registration.id, registration);
+    this.#byKey.set(key, (this.#byKey.get(key) ?? 0) + 1);
     const sameName = this.#byName.get(name) ?? new Map<string, Registration>();
     this.#byName.set(name, sameName.set(key, registration));
     if (older !== undefined && again === undefined) this.#drop(older.record, now, effects);
@@ -147,7 +167,9 @@ export class Introducer {
       const effects: IntroducerEffect[] = [];
       registration.told.forget(wish.friend);
       this.#evaluate(registration, wish.friend, effects);
-      return effects;
+      return effects.map((effect) =>
+        effect.type === 'push' ? { ...effect, namedAt: undefined } : effect,
+      );
     }
     return this.#change(id, now, (record) => {
       const wishes = new Map(record.wishes).set(wish.friend, { ...wish, since: wallClock });
@@ -305,7 +327,10 @@ export class Introducer {
   }
 
   #forget({ id, record: { name, key } }: Registration): void {
-    this.#registrations.delete(id);
+    if (!this.#registrations.delete(id)) return;
+    const left = (this.#byKey.get(key) ?? 0) - 1;
+    if (left > 0) this.#byKey.set(key, left);
+    else this.#byKey.delete(key);
     const sameName = this.#byName.get(name);
     if (sameName?.get(key)?.id === id) sameName.delete(key);
     if (sameName?.size === 0) this.#byName.delete(name);
@@ -342,10 +367,20 @@ export class Introducer {
     const { id, record, told } = registration;
     const news = told.news(friend, outcomeOf(this.#table, this.#holders, record, friend));
     if (news?.kind === 'match') {
-      effects.push({ type: 'push', registration: id, match: news.match });
+      const { match, first } = news;
+      const namedAt = first ? this.#namedAt(record, match) : undefined;
+      effects.push({ type: 'push', registration: id, match, namedAt });
     } else if (news?.kind === 'conflict') {
       const { wish, heldBy } = news;
       effects.push({ type: 'conflict', registration: id, wish, heldBy });
     }
+  }
+
+  #namedAt(own: PeerRecord, { friend, friendKey }: Match): number {
+    const ours = own.wishes.get(friend)?.since ?? 0;
+    const theirs = this.#table
+      .find(friend, friendKey)
+      .flatMap(({ wishes }) => wishes.get(own.name)?.since ?? []);
+    return Math.max(ours, Math.min(...theirs));
   }
 }

@@ -51,6 +51,12 @@ const FORGET_AFTER_MS = 15 * 60_000;
 const MAX_MEMBERS = 1_000;
 const REDIAL = { initialMs: 250, maxMs: 2_000 } as const;
 
+/**
+ * What another server is to this one. `linked`: the stream to it is up. `broken`: it is not, and
+ * nobody has taken the member off a list. `removed`: a load balancer has. `left`: it said goodbye.
+ */
+export type MemberState = 'linked' | 'broken' | 'removed' | 'left';
+
 interface Entry {
   member: Member;
   standing: Standing;
@@ -95,6 +101,15 @@ export class Membership {
 
   get serving(): boolean {
     return this.#serving;
+  }
+
+  /** How many members there are in each state. */
+  counts(): Readonly<Record<MemberState, number>> {
+    const counts = { linked: 0, broken: 0, removed: 0, left: 0 };
+    for (const { link, standing } of this.#entries.values()) {
+      counts[link === 'up' ? 'linked' : standing === 'alive' ? 'broken' : standing] += 1;
+    }
+    return counts;
   }
 
   /** Every member known and what is known of it, for others. */

@@ -7,6 +7,7 @@ import {
 } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import { OWN_PROTOCOL } from '../rpc/protocol.ts';
 import { addressToWire } from '../rpc/wire-address.ts';
+import type { Admission, NotAdmitted, Release } from './admission.ts';
 import { FAULTS, REFUSALS } from './faults.ts';
 import { FrameBudget } from './frame-budget.ts';
 import {
@@ -17,7 +18,7 @@ import {
   type Sighting,
   type ToldEndpoint,
 } from './hello.ts';
-import type { Introducer, IntroducerEffect, Moment } from './introducer.ts';
+import type { Introducer, IntroducerEffect, Moment, Refusal } from './introducer.ts';
 import type { Match } from './matching.ts';
 import { MAX_WISHES, type RecordUpdate } from './record.ts';
 import { endpointToWire, wishToWire } from './record-codec.ts';
@@ -29,16 +30,18 @@ export type DeskEffect =
   | { readonly type: 'close'; readonly connection: number; readonly reason: string }
   | { readonly type: 'update'; readonly update: RecordUpdate }
   /** For the log. */
-  | { readonly type: 'note'; readonly event: DeskEvent; readonly name: string };
+  | { readonly type: 'note'; readonly event: DeskEvent; readonly name: string }
+  /** A peer is told of a friend for the first time; for the figures. */
+  | { readonly type: 'introduced'; readonly namedAt: number };
 
-export type DeskEvent = 'registered' | 'left' | `refused: ${string}`;
+export type DeskEvent = 'registered' | 'left' | `refused: ${Refusal | NotAdmitted}`;
 
 export interface DeskOptions {
   readonly serverId: string;
   readonly introducer: Introducer;
   /** The address a STUN cookie of this server proves. */
   readonly checkCookie: (cookie: Uint8Array, now: number) => Address | undefined;
-  readonly maxRegistrations: number;
+  readonly admission: Admission;
 }
 
 /** How long a connection may stay without a hello. */
@@ -50,8 +53,14 @@ interface Conversation {
   readonly budget: FrameBudget;
   readonly helloBy: number;
   /** Undefined until the hello was accepted. */
-  registered:
-    { readonly registration: number; readonly name: string; told: ToldEndpoint } | undefined;
+  registered: Registered | undefined;
+}
+
+interface Registered {
+  readonly registration: number;
+  readonly name: string;
+  told: ToldEndpoint;
+  readonly release: Release;
 }
 
 /**
@@ -185,23 +194,22 @@ export class PeerDesk {
     hello: Parameters<typeof readHello>[0],
     at: Moment,
   ): readonly DeskEffect[] {
-    const { introducer, serverId, maxRegistrations } = this.#options;
+    const { introducer, serverId, admission } = this.#options;
     if (this.#phase !== 'serving') return this.#refuse(conversation, FAULTS[this.#phase], at);
-    if (this.registered >= maxRegistrations) {
-      return this.#refuse(conversation, REFUSALS.full, at);
-    }
     const { connection, sighting } = conversation;
     const read = readHello(hello, sighting, this.#cookieCheck(at));
     if ('fault' in read) return this.#refuse(conversation, read.fault, at);
+    const { name } = read.claim;
+    const release = admission.admit(sighting.source, at.now);
+    if (typeof release === 'string') return this.#notRegistered(conversation, release, name, at);
     const result = introducer.register(read.claim, at);
     if ('refused' in result) {
-      const event: DeskEvent = `refused: ${result.refused}`;
-      const refusal = this.#refuse(conversation, REFUSALS[result.refused], at);
-      return [...refusal, { type: 'note', event, name: read.claim.name }];
+      release();
+      return this.#notRegistered(conversation, result.refused, name, at);
     }
     const { registration, effects } = result;
     this.#silent.delete(conversation);
-    conversation.registered = { registration, name: read.claim.name, told: read.told };
+    conversation.registered = { registration, name, told: read.told, release };
     this.#byRegistration.set(registration, conversation);
     const welcome: ServerToPeer = {
       kind: {
@@ -215,9 +223,19 @@ export class PeerDesk {
     };
     return [
       { type: 'send', connection, frame: welcome },
-      { type: 'note', event: 'registered', name: read.claim.name },
+      { type: 'note', event: 'registered', name },
       ...this.introduced(effects),
     ];
+  }
+
+  #notRegistered(
+    conversation: Conversation,
+    why: Refusal | NotAdmitted,
+    name: string,
+    at: Moment,
+  ): readonly DeskEffect[] {
+    const refusal = this.#refuse(conversation, REFUSALS[why], at);
+    return [...refusal, { type: 'note', event: `refused: ${why}`, name }];
   }
 
   #wish(
@@ -271,6 +289,7 @@ export class PeerDesk {
     this.#silent.delete(conversation);
     if (registered === undefined) return [];
     this.#byRegistration.delete(registered.registration);
+    registered.release();
     return [
       { type: 'note', event: 'left', name: registered.name },
       ...this.introduced(this.#options.introducer.leave(registered.registration, at)),
@@ -283,8 +302,11 @@ export class PeerDesk {
     if (conversation === undefined) return [];
     const { connection } = conversation;
     switch (effect.type) {
-      case 'push':
-        return [{ type: 'send', connection, frame: matchFrame(effect.match) }];
+      case 'push': {
+        const { match, namedAt } = effect;
+        const send: DeskEffect = { type: 'send', connection, frame: matchFrame(match) };
+        return namedAt === undefined ? [send] : [send, { type: 'introduced', namedAt }];
+      }
       case 'conflict': {
         const value = { wish: wishToWire(effect.wish), heldBy: Buffer.from(effect.heldBy, 'hex') };
         return [{ type: 'send', connection, frame: { kind: { $case: 'wishConflict', value } } }];
@@ -293,6 +315,7 @@ export class PeerDesk {
         // The introducer has forgotten the registration already.
         this.#byRegistration.delete(effect.registration);
         this.#conversations.delete(connection);
+        conversation.registered?.release();
         const close: DeskEffect = { type: 'close', connection, reason: effect.reason };
         if (effect.reason === 'superseded') return [close];
         const value = REFUSALS[effect.reason];

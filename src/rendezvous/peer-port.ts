@@ -49,6 +49,14 @@ interface PeerPortHandlers {
   failed(error: unknown): void;
 }
 
+/** Counters since the port was opened. */
+export interface PeerPortStats {
+  /** Incoming handshakes that are over. */
+  readonly handshakes: { readonly completed: number; readonly failed: number };
+  /** Datagrams nobody was found for, by reason. */
+  readonly dropped: EndpointStats['dropped'];
+}
+
 interface Line {
   readonly connection: QuicConnection;
   stream: QuicStream | undefined;
@@ -65,6 +73,7 @@ export class PeerPort {
   readonly #lines = new Map<number, Line>();
   readonly #lingering = new Set<Timer>();
   readonly #cookies: CookieMint;
+  #opened = 0;
   #endpoint: QuicEndpoint | undefined;
   #look: Timer | undefined;
 
@@ -104,8 +113,13 @@ export class PeerPort {
     return this.#endpoint?.addresses ?? [];
   }
 
-  get stats(): EndpointStats | undefined {
-    return this.#endpoint?.stats;
+  /** What came and went; undefined before it is open. */
+  get stats(): PeerPortStats | undefined {
+    const quic = this.#endpoint?.stats;
+    if (quic === undefined) return undefined;
+    const completed = this.#opened;
+    const failed = quic.accepted - quic.handshakes - completed;
+    return { handshakes: { completed, failed }, dropped: quic.dropped };
   }
 
   /** The address that a STUN cookie given out here proves. */
@@ -147,6 +161,7 @@ export class PeerPort {
       ...{ connection, stream: undefined, source: connection.remote },
       ...{ finished: false, begun: 0, begunAt: 0 },
     };
+    this.#opened += 1;
     this.#lines.set(connection.id, line);
     const key = Buffer.from(connection.peerFingerprint).toString('hex');
     handlers.opened(connection.id, { key, source: connection.remote });

@@ -10,20 +10,54 @@ import type { QuicLimits } from '../quic/index.ts';
 import { ServerToPeer } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import type { ClusterTls } from '../rpc/tls-files.ts';
 import { advertised, resolveAll } from './addresses.ts';
+import { Admission } from './admission.ts';
 import { Cluster } from './cluster.ts';
 import { Introducer, type IntroducerEffect, type Moment } from './introducer.ts';
 import { NameHash } from './name-hash.ts';
 import { type DeskEffect, type DeskEvent, PeerDesk } from './peer-desk.ts';
-import { PeerPort } from './peer-port.ts';
+import { PeerPort, type PeerPortStats } from './peer-port.ts';
+import type { MemberState } from './membership.ts';
 import type { ReplicationEffect } from './replication.ts';
 import { ReplicatedTable } from './replicated-table.ts';
 
 export interface RendezvousSettings {
   /** Peers registered here at once (default 50,000). */
-  readonly maxRegistrations: number;
+  readonly maxPeers: number;
+  /** The same from one source prefix (default 4,000: a large shared NAT). */
+  readonly peersPerSource: number;
+  /**
+   * Registrations a minute from one source prefix (default 12,000: each of the peers it may have
+   * three times, so that a carrier's NAT whose peers all lose their servers at once is served).
+   */
+  readonly registrationsPerMinute: number;
+  /** Names one key may wait under here (default 64: a program needs one for each of its people). */
+  readonly namesPerKey: number;
+  /** Records of the peer table, which holds all servers' peers (default 1,000,000: 1.8 GB). */
+  readonly maxRecords: number;
   /** How long peers have to move elsewhere before a draining server stops (default 10,000). */
   readonly drainMs: number;
   readonly quic: Partial<QuicLimits>;
+}
+
+/** Told of what happens, for figures. Calls cost nothing and never throw. */
+export interface RendezvousObserver {
+  /** A peer was told of a friend, so long after the two had named each other. */
+  introduced(afterMs: number): void;
+  /** Another server's changes were heard, so long after the first of them was made. */
+  heard(afterMs: number): void;
+}
+
+/** Gauges of now and counters since the start. */
+export interface RendezvousStats {
+  /** Peers registered here. */
+  readonly waiting: number;
+  /** Records of the table: all servers' peers. */
+  readonly records: number;
+  /** Other servers. */
+  readonly members: Readonly<Record<MemberState, number>>;
+  /** Registrations asked for, by what came of them: `accepted`, or why not. */
+  readonly registrations: Readonly<Record<string, number>>;
+  readonly port: PeerPortStats;
 }
 
 export interface RendezvousServerOptions {
@@ -45,12 +79,27 @@ export interface RendezvousServerOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly settings?: Partial<RendezvousSettings> | undefined;
+  readonly observer?: RendezvousObserver | undefined;
 }
 
 const DEFAULT_SETTINGS: RendezvousSettings = {
-  maxRegistrations: 50_000,
+  maxPeers: 50_000,
+  peersPerSource: 4_000,
+  registrationsPerMinute: 12_000,
+  namesPerKey: 64,
+  maxRecords: 1_000_000,
   drainMs: 10_000,
   quic: {},
+};
+
+/** So many more may connect than are registered: who is one too many is told so, not left in the dark. */
+const SPARE_CONNECTIONS = 1_000;
+/** The same from one source prefix. */
+const SPARE_PER_SOURCE = 100;
+
+const NO_PORT: PeerPortStats = {
+  handshakes: { completed: 0, failed: 0 },
+  dropped: { junk: 0, unknown: 0, invalid: 0, refused: 0, limit: 0, path: 0 },
 };
 
 /**
@@ -64,10 +113,11 @@ export class RendezvousServer {
   readonly ready: Promise<void>;
   readonly #options: RendezvousServerOptions;
   readonly #settings: RendezvousSettings;
-  readonly #table = new ReplicatedTable();
+  readonly #table: ReplicatedTable;
   readonly #introducer: Introducer;
   readonly #desk: PeerDesk;
   readonly #names: NameHash;
+  readonly #registrations: Record<string, number> = { accepted: 0 };
   #port: PeerPort | undefined;
   #cluster: Cluster | undefined;
   #deskTimer: Timer | undefined;
@@ -80,13 +130,15 @@ export class RendezvousServer {
     this.id = id;
     this.#options = options;
     this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
-    this.#introducer = new Introducer(id, this.#table);
+    const { maxRecords, namesPerKey } = this.#settings;
+    this.#table = new ReplicatedTable({ records: maxRecords });
+    this.#introducer = new Introducer(id, this.#table, namesPerKey);
     this.#names = new NameHash(options.random);
     this.#desk = new PeerDesk({
       serverId: id,
       introducer: this.#introducer,
       checkCookie: (cookie, now) => this.#port?.checkCookie(cookie, now),
-      maxRegistrations: this.#settings.maxRegistrations,
+      admission: new Admission(this.#settings),
     });
     this.ready = new Promise((resolve) => {
       this.#becomeReady = resolve;
@@ -123,12 +175,21 @@ export class RendezvousServer {
     return { registered: this.#introducer.registered, records: this.#table.size };
   }
 
+  get stats(): RendezvousStats {
+    return {
+      waiting: this.#introducer.registered,
+      records: this.#table.size,
+      members: this.#cluster?.members ?? { linked: 0, broken: 0, removed: 0, left: 0 },
+      registrations: { ...this.#registrations },
+      port: this.#port?.stats ?? NO_PORT,
+    };
+  }
+
   /**
    * Leaves without anybody noticing: off every load balancer's list, tells waiting peers to move,
-   * and stops when they have, or after `drainMs`.
+   * and stops when they have, or after `drainMs` (default: as set).
    */
-  async drain(): Promise<void> {
-    const { drainMs } = this.#settings;
+  async drain(drainMs = this.#settings.drainMs): Promise<void> {
     const { clock } = this.#options;
     const hurry = new AbortController();
     const emptied = new Promise<void>((resolve) => {
@@ -179,10 +240,15 @@ export class RendezvousServer {
 
   #openPort(listen: readonly Address[], identity: Identity): Promise<PeerPort> {
     const { clock, random, logger } = this.#options;
+    const { maxPeers, peersPerSource, quic } = this.#settings;
     const desk = this.#desk;
     return PeerPort.open({
       ...{ listen, identity, clock, random },
-      limits: this.#settings.quic,
+      limits: {
+        maxConnections: maxPeers + SPARE_CONNECTIONS,
+        maxConnectionsPerPrefix: peersPerSource + SPARE_PER_SOURCE,
+        ...quic,
+      },
       handlers: {
         opened: (connection, sighting) => {
           desk.opened(connection, sighting, this.#moment());
@@ -234,6 +300,9 @@ export class RendezvousServer {
         return this.#introducer.removeRemote(owner, effect.key, this.#moment());
       case 'retain':
         return this.#introducer.retainRemote(owner, effect.records, this.#moment());
+      case 'heard':
+        this.#options.observer?.heard(this.#since(effect.firstMadeAt));
+        return [];
       default:
         return [];
     }
@@ -259,6 +328,9 @@ export class RendezvousServer {
         case 'note':
           this.#note(effect.event, effect.name);
           break;
+        case 'introduced':
+          this.#options.observer?.introduced(this.#since(effect.namedAt));
+          break;
       }
     }
   }
@@ -266,6 +338,10 @@ export class RendezvousServer {
   #note(event: DeskEvent, name: string): void {
     const { logger } = this.#options;
     const fields = { peer: this.#names.of(name) };
+    if (event !== 'left') {
+      const result = event === 'registered' ? 'accepted' : event.slice('refused: '.length);
+      this.#registrations[result] = (this.#registrations[result] ?? 0) + 1;
+    }
     // Comings and goings are the daily business, refusals are what people ask about.
     if (event.startsWith('refused')) logger.info(`peer ${event}`, fields);
     else logger.debug(`peer ${event}`, fields);
@@ -273,6 +349,11 @@ export class RendezvousServer {
 
   #noticeEmpty(): void {
     if (this.#introducer.registered === 0) this.#emptied?.();
+  }
+
+  /** How long ago something was by the calendar; another server's may be ahead of this one's. */
+  #since(wallClock: number): number {
+    return Math.max(0, this.#options.clock.wallClock() - wallClock);
   }
 
   #moment(): Moment {

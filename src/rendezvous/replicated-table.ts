@@ -3,6 +3,8 @@ import { type PeerRecord, type RecordKey, sameRecordKey } from './record.ts';
 import { recordChecksum } from './record-checksum.ts';
 
 export interface TableLimits {
+  /** Records of all owners (default 1,000,000; one with four addresses takes 1.8 KB). */
+  readonly records: number;
   /** Records of one owner (default 200,000). */
   readonly recordsPerOwner: number;
   /** Keys under which one name may wait (default 4,096). */
@@ -12,6 +14,7 @@ export interface TableLimits {
 }
 
 const DEFAULT_LIMITS: TableLimits = {
+  records: 1_000_000,
   recordsPerOwner: 200_000,
   keysPerName: 4_096,
   recordsPerPeer: 64,
@@ -92,6 +95,7 @@ export class ReplicatedTable implements PeerTable {
     const keys = this.#byName.get(record.name);
     const peers = keys?.get(record.key);
     return (
+      this.#size < this.#limits.records &&
       owned < this.#limits.recordsPerOwner &&
       (peers !== undefined || (keys?.size ?? 0) < this.#limits.keysPerName) &&
       (peers?.length ?? 0) < this.#limits.recordsPerPeer

@@ -100,7 +100,8 @@ export class ReplicationService {
   /** This server owns something else than before: everybody hears of it within this turn. */
   changed(update: RecordUpdate): void {
     // Also those who have not said who they are: our snapshot may have gone out to them.
-    for (const { session } of this.#links) session.changed(update);
+    const madeAt = this.#clock.wallClock();
+    for (const { session } of this.#links) session.changed(update, madeAt);
     this.#flushSoon();
   }
 

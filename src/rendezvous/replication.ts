@@ -38,6 +38,8 @@ export type ReplicationEffect =
   /** The snapshot is whole: what the other side owned beside these records is gone. */
   | { readonly type: 'retain'; readonly records: readonly PeerRecord[] }
   | { readonly type: 'reach'; readonly unreachable: readonly string[] }
+  /** Changes were heard, the first of them made at that instant by the other's calendar. */
+  | { readonly type: 'heard'; readonly firstMadeAt: number }
   /** The stream is of no use any more. */
   | { readonly type: 'close'; readonly reason: string };
 
@@ -69,7 +71,7 @@ export class ReplicationSession {
   #snapshot:
     { readonly records: readonly PeerRecord[]; readonly seq: number; at: number } | undefined;
   #wantsSnapshot = true;
-  #pending: RecordUpdate[] = [];
+  #pending: { readonly update: RecordUpdate; readonly madeAt: number }[] = [];
   #asks = false;
   #heartbeatAt: number;
   #digestAt: number;
@@ -108,11 +110,14 @@ export class ReplicationSession {
     return this.#close('nothing was heard for too long');
   }
 
-  /** This server owns something else than before. */
-  changed(update: RecordUpdate): void {
+  /**
+   * This server owns something else than before.
+   * @param madeAt by the calendar, in milliseconds since 1970, for the figures of the other side.
+   */
+  changed(update: RecordUpdate, madeAt = 0): void {
     if (this.#wantsSnapshot) return;
     if (this.#pending.length < MAX_PENDING) {
-      this.#pending.push(update);
+      this.#pending.push({ update, madeAt });
       return;
     }
     this.#pending = [];
@@ -151,7 +156,9 @@ export class ReplicationSession {
     if (this.#snapshot !== undefined) return { $case: 'snapshot', value: this.#nextPart() };
     if (this.#pending.length > 0) {
       const batch = this.#pending.splice(0, BATCH_UPDATES);
-      return { $case: 'updates', value: { updates: batch.map(updateToWire) } };
+      const firstMadeAt = BigInt(Math.max(0, Math.round(batch[0]?.madeAt ?? 0)));
+      const updates = batch.map(({ update }) => updateToWire(update));
+      return { $case: 'updates', value: { updates, firstMadeAt } };
     }
     if (now >= this.#digestAt) {
       this.#digestAt = now + DIGEST_EVERY_MS;
@@ -230,7 +237,11 @@ export class ReplicationSession {
     return [...effects, { type: 'retain', records: all }];
   }
 
-  #updates({ updates }: Updates, owner: string, now: number): readonly ReplicationEffect[] {
+  #updates(
+    { updates, firstMadeAt }: Updates,
+    owner: string,
+    now: number,
+  ): readonly ReplicationEffect[] {
     const effects: ReplicationEffect[] = [];
     for (const { seq, change } of updates) {
       if (this.#theirSeq === undefined) break;
@@ -249,6 +260,8 @@ export class ReplicationSession {
         if (key !== undefined) effects.push({ type: 'remove', key });
       }
     }
+    const madeAt = safeNumber(firstMadeAt) ?? 0;
+    if (madeAt > 0) effects.push({ type: 'heard', firstMadeAt: madeAt });
     return effects;
   }
 

@@ -7,7 +7,10 @@ interface Told {
 }
 
 /** What comes of a wish and is worth telling. */
-export type News = Exclude<Outcome, { readonly kind: 'none' }>;
+export type News =
+  | Extract<Outcome, { readonly kind: 'conflict' }>
+  /** `first`: the two sessions are introduced, rather than told something new of each other. */
+  | { readonly kind: 'match'; readonly match: Match; readonly first: boolean };
 
 /** What one registration was last told of each friend, so that it is told what is new only. */
 export class ToldFriends {
@@ -31,21 +34,23 @@ export class ToldFriends {
       this.#told.set(friend, { signature, match: undefined });
       return outcome;
     }
-    const match = asFirstTold(outcome.match, told?.match);
+    const before = sameSessions(outcome.match, told?.match) ? told?.match : undefined;
+    // Who dials was decided when the two sessions were first introduced.
+    const match =
+      before === undefined
+        ? outcome.match
+        : { ...outcome.match, friendWasWaiting: before.friendWasWaiting };
     this.#told.set(friend, { signature, match });
-    return { kind: 'match', match };
+    return { kind: 'match', match, first: before === undefined };
   }
 }
 
-/** Who dials was decided when the two sessions were first introduced. */
-function asFirstTold(match: Match, before: Match | undefined): Match {
-  const same =
-    before?.friendSession === match.friendSession && before.friendKey === match.friendKey;
-  return same ? { ...match, friendWasWaiting: before.friendWasWaiting } : match;
+function sameSessions(match: Match, before: Match | undefined): boolean {
+  return before?.friendSession === match.friendSession && before.friendKey === match.friendKey;
 }
 
 /** Equal for what need not be told twice. */
-function signatureOf(news: News): string {
+function signatureOf(news: Exclude<Outcome, { readonly kind: 'none' }>): string {
   if (news.kind === 'conflict') return `conflict ${news.heldBy}`;
   const { friendKey, friendSession, friendEndpoint } = news.match;
   const { ufrag, password, candidates } = friendEndpoint;

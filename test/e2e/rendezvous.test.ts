@@ -203,7 +203,7 @@ describe('one server alone', () => {
   });
 
   it('holds as many peers as it may, and says so to the next', async () => {
-    const server = await cluster.server({ settings: { maxRegistrations: 1 } });
+    const server = await cluster.server({ settings: { maxPeers: 1 } });
     await cluster.register(server, 'alice');
     const bob = await cluster.connect(server, 'bob');
     bob.hello();

@@ -63,6 +63,19 @@ describe('matching', () => {
     ]);
   });
 
+  it('is dated from the later of the two wishes, and only when it is their first', () => {
+    const here = server();
+    join(here, {});
+    const { id, effects } = join(here, BOB, 5);
+    const dates = (of: readonly IntroducerEffect[]) =>
+      of.filter((effect) => effect.type === 'push').map(({ namedAt }) => namedAt);
+    expect(dates(effects)).toEqual([1_000_005, 1_000_005]);
+    const moved = { candidates: [], ufrag: 'other', password: 'q'.repeat(24) };
+    expect(dates(here.move(id, moved, false, at(50)))).toEqual([undefined]);
+    const asked = here.wish(id, { friend: 'alice', friendKey: undefined }, at(60));
+    expect(dates(asked)).toEqual([undefined]);
+  });
+
   it('has the one dial whose wish came second', () => {
     const here = server();
     join(here, {});
@@ -368,5 +381,27 @@ describe('replication', () => {
     expect(here.upsertRemote(record({ owner: 'here', name: 'eve' }), at(0))).toEqual([]);
     expect(here.removeRemote('here', claim(), at(0))).toEqual([]);
     expect(here.snapshot()).toHaveLength(1);
+  });
+});
+
+describe('names a key', () => {
+  it('may wait under are limited; each that leaves makes room', () => {
+    const here = new Introducer('here', new ReplicatedTable(), 2);
+    const { id } = join(here, { name: 'first' });
+    join(here, { name: 'second' });
+    expect(here.register(claim({ name: 'third' }), at(1))).toEqual({ refused: 'key-full' });
+    join(here, { name: 'third', key: key('b') });
+    here.leave(id, at(2));
+    here.leave(id, at(2));
+    join(here, { name: 'fourth' }, 3);
+    expect(here.register(claim({ name: 'fifth' }), at(4))).toEqual({ refused: 'key-full' });
+  });
+
+  it('may wait under are not used up by coming back', () => {
+    const here = new Introducer('here', new ReplicatedTable(), 1);
+    join(here, {});
+    join(here, {}, 1);
+    join(here, { session: session(2) }, 2);
+    expect(here.registered).toBe(1);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Address } from '../../../src/base/address.ts';
+import { Admission } from '../../../src/rendezvous/admission.ts';
 import { seededRandom } from '../../../src/base/random.ts';
 import { Introducer, type Moment } from '../../../src/rendezvous/introducer.ts';
 import { type DeskEffect, PeerDesk } from '../../../src/rendezvous/peer-desk.ts';
@@ -23,13 +24,16 @@ function at(ms: number): Moment {
   return { now: ms, wallClock: 1_000_000 + ms };
 }
 
-function makeDesk(maxRegistrations = 100): { desk: PeerDesk; table: ReplicatedTable } {
+function makeDesk(): {
+  desk: PeerDesk;
+  table: ReplicatedTable;
+} {
   const table = new ReplicatedTable();
   const desk = new PeerDesk({
     serverId: 'here',
     introducer: new Introducer('here', table),
     checkCookie: (cookie) => (COOKIE.equals(cookie) ? PROVEN : undefined),
-    maxRegistrations,
+    admission: new Admission({ maxPeers: 100, peersPerSource: 100, registrationsPerMinute: 1e6 }),
   });
   desk.serve();
   return { desk, table };
@@ -164,7 +168,7 @@ describe('a conversation', () => {
       serverId: 'here',
       introducer: new Introducer('here', new ReplicatedTable()),
       checkCookie: () => undefined,
-      maxRegistrations: 1,
+      admission: new Admission({ maxPeers: 1, peersPerSource: 9, registrationsPerMinute: 9 }),
     });
     const refusal = (connection: number): string[] => {
       starting.opened(connection, { key: key('a'), source: SOURCE }, at(0));

@@ -109,6 +109,7 @@ compliance('a replicated table', () => new ReplicatedTable());
 
 describe('the bounds of a replicated table', () => {
   it.each([
+    ['records', { records: 1 }, record({ name: 'bob', owner: 'b' })],
     ['records of one owner', { recordsPerOwner: 1 }, record({ name: 'bob' })],
     ['keys of one name', { keysPerName: 1 }, record({ key: key('b'), owner: 'b' })],
     ['records of one peer', { recordsPerPeer: 1 }, record({ owner: 'b' })],

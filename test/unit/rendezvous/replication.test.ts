@@ -150,6 +150,17 @@ describe('what a server hears', () => {
     expect(here.held.size).toBe(251);
   });
 
+  it('is known with the time of the first of its changes, for the figures', () => {
+    const [there, here] = [new Side(), new Side()];
+    here.hears(there.says());
+    there.session.changed({ type: 'upsert', seq: 1, record: record() }, 1_700_000_000_000.4);
+    there.session.changed({ type: 'upsert', seq: 2, record: record() }, 1_700_000_000_007);
+    expect(here.hears(there.says()).at(-1)).toEqual({
+      type: 'heard',
+      firstMadeAt: 1_700_000_000_000,
+    });
+  });
+
   it('does not change by what it has heard before', () => {
     const [there, here] = [new Side(), new Side()];
     here.hears(there.says());
@@ -228,9 +239,12 @@ describe('what a server hears', () => {
       seq: BigInt(index + 1),
       change: { $case: 'upsert' as const, value },
     }));
-    expect(here.hears([{ kind: { $case: 'updates', value: { updates } } }])).toEqual([]);
+    expect(
+      here.hears([{ kind: { $case: 'updates', value: { updates, firstMadeAt: 0n } } }]),
+    ).toEqual([]);
     const next = updateToWire({ type: 'upsert', seq: bad.length + 1, record: record() });
-    const after = here.hears([{ kind: { $case: 'updates', value: { updates: [next] } } }]);
+    const value = { updates: [next], firstMadeAt: 0n };
+    const after = here.hears([{ kind: { $case: 'updates', value } }]);
     expect(after).toMatchObject([{ type: 'upsert', record: { owner: ID } }]);
   });
 

@@ -63,6 +63,11 @@ export interface Snapshot {
 /** Changes to what the sender owns, in order. */
 export interface Updates {
   updates: Update[];
+  /**
+   * When the first of them was made, by the sender's calendar, in milliseconds since 1970: for the
+   * receiver's figures. 0: not said.
+   */
+  firstMadeAt: bigint;
 }
 
 export interface Update {
@@ -545,13 +550,19 @@ export const Snapshot: MessageFns<Snapshot> = {
 };
 
 function createBaseUpdates(): Updates {
-  return { updates: [] };
+  return { updates: [], firstMadeAt: 0n };
 }
 
 export const Updates: MessageFns<Updates> = {
   encode(message: Updates, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.updates) {
       Update.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.firstMadeAt !== 0n) {
+      if (BigInt.asUintN(64, message.firstMadeAt) !== message.firstMadeAt) {
+        throw new globalThis.Error("value provided for field message.firstMadeAt of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.firstMadeAt);
     }
     return writer;
   },
@@ -577,6 +588,14 @@ export const Updates: MessageFns<Updates> = {
             message.updates.push(Update.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.firstMadeAt = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -595,6 +614,9 @@ export const Updates: MessageFns<Updates> = {
   fromPartial<I extends Exact<DeepPartial<Updates>, I>>(object: I): Updates {
     const message = createBaseUpdates();
     message.updates = object.updates?.map((e) => Update.fromPartial(e)) || [];
+    message.firstMadeAt = (object.firstMadeAt !== undefined && object.firstMadeAt !== null)
+      ? BigInt(object.firstMadeAt)
+      : 0n;
     return message;
   },
 };
