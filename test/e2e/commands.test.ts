@@ -154,7 +154,7 @@ describe('chatty refuses, as wrong usage,', () => {
   });
 });
 
-describe('chatty says why it cannot begin', () => {
+describe.concurrent('chatty says why it cannot begin', () => {
   it('with no balancer to be reached: each address and why', async () => {
     const args = ['alice', 'bob', '--lb', NOBODY, '--lb', 'nowhere.invalid:50050'];
     const [hurried, patient] = await Promise.all([

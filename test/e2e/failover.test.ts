@@ -143,6 +143,36 @@ describe.concurrent('while somebody waits', { timeout: WAIT_MS }, () => {
   });
 });
 
+describe.concurrent('a chat', { timeout: WAIT_MS }, () => {
+  it('goes on where it was when a computer wakes up', async () => {
+    await using cluster = await RealCluster.start(1, 2);
+    const alice = Person.chat(cluster, 'alice', 'bob');
+    const bob = Person.chat(cluster, 'bob', 'alice');
+    await theyTalk(alice, bob, 'before');
+    bob.program.signal('SIGSTOP');
+    const lines = Array.from({ length: 50 }, (_, index) => `while you slept ${index}`);
+    alice.say(...lines);
+    await alice.until('reconnecting');
+    bob.program.signal('SIGCONT');
+    await theyTalk(alice, bob, 'after');
+    expect(bob.heard).toEqual(['before?', ...lines, 'after?']);
+    for (const person of [alice, bob]) expect(person.count('connected')).toBe(1);
+  });
+
+  it('begins again when both were killed and both come back', async () => {
+    await using cluster = await RealCluster.start(1, 2);
+    const pair = (): [Person, Person] => [
+      Person.chat(cluster, 'alice', 'bob'),
+      Person.chat(cluster, 'bob', 'alice'),
+    ];
+    const before = pair();
+    await theyTalk(...before, 'before');
+    for (const { program } of before) program.signal('SIGKILL');
+    await Promise.all(before.map(({ program }) => program.ended));
+    await theyTalk(...pair(), 'after');
+  });
+});
+
 describe('started in the wrong order', () => {
   it('servers wait for balancers, and peers for both', async () => {
     await using cluster = await RealCluster.empty();

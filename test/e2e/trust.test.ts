@@ -19,7 +19,9 @@ let pin: string;
 beforeAll(async () => {
   [cluster, foreign] = await Promise.all([RealCluster.start(1, 2), RealCluster.start(1, 1)]);
   lb = cluster.loadBalancers[0] ?? '';
-  pin = formatFingerprint(certificateFingerprint(new X509Certificate(readFileSync(cluster.caFile))));
+  pin = formatFingerprint(
+    certificateFingerprint(new X509Certificate(readFileSync(cluster.caFile))),
+  );
 });
 afterEach(everybodyLeaves);
 afterAll(async () => {
@@ -45,7 +47,7 @@ async function theyTalk(alice: Person, bob: Person): Promise<void> {
   await alice.hears('it is');
 }
 
-describe('a load balancer', () => {
+describe.concurrent('a load balancer', () => {
   it.each([
     ['by the CA of its cluster', () => ['--lb', lb, '--ca', cluster.caFile, '--strict']],
     ['by its pin', () => ['--lb', `${lb}#${pin}`, '--strict']],
