@@ -238,8 +238,21 @@ export class Connection implements QuicConnection {
   close(code = 0, reason = ''): void {
     const native = this.#native;
     if (native === undefined) return;
+    this.#sayLastWords(native);
     const farewell = this.#sayClose(native, true, code, reason);
     this.#finish({ kind: 'local', code, reason }, farewell);
+  }
+
+  /** What was written just before goes out first, as far as the windows let it. */
+  #sayLastWords(native: NativeConnection): void {
+    if (this.#writers.size === 0) return;
+    try {
+      const now = this.#host.clock.now();
+      for (const stream of [...this.#writers]) stream.pumpWrite(native, now, 'last');
+      this.#flush(native, now);
+    } catch {
+      // It ends all the same.
+    }
   }
 
   /** Takes one datagram of the carrier, over a path of `pathClass`; quiche decrypts in place. */
@@ -493,7 +506,7 @@ export class Connection implements QuicConnection {
     const force = now >= this.#heldBackUntil;
     let heldBack = false;
     for (const stream of [...this.#writers]) {
-      const progress = stream.pumpWrite(native, now, force);
+      const progress = stream.pumpWrite(native, now, force ? 'now' : 'batched');
       // Those that still wait go behind the others, so that none takes the whole window.
       this.#writers.delete(stream);
       if (progress !== 'done' && !stream.destroyed) this.#writers.add(stream);

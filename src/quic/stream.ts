@@ -154,8 +154,10 @@ export class QuicStream extends Duplex {
   /** Moves what quiche has to the reader, as much as the reader wants. */
   pumpRead(native: NativeConnection): void {
     try {
-      while (this.#wantsData && !this.#readEnded && !this.destroyed) {
-        const received = native.streamRecv(this.id, scratch);
+      while (!this.#readEnded && !this.destroyed) {
+        // Asking for nothing still tells of a reset, which must not wait for a reader.
+        const wanted = this.#wantsData;
+        const received = native.streamRecv(this.id, wanted ? scratch : NOTHING);
         if (received === null) return;
         const [length, ended] = received;
         if (length > 0 && !this.push(Buffer.from(scratch.subarray(0, length)))) {
@@ -165,6 +167,7 @@ export class QuicStream extends Duplex {
           this.#readEnded = true;
           this.push(null);
         }
+        if (!wanted) return;
       }
     } catch (error) {
       this.#fail(error);
