@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { createSelfSigned } from '../base/certificate.ts';
 import { reasonOf } from '../base/errors.ts';
 import { type Identity, readIdentity } from '../base/identity.ts';
 import { PEER_NAME } from '../base/role-names.ts';
@@ -23,7 +22,9 @@ export function personDirectory(stateDirectory: string, name: string): string {
 }
 
 /** A fresh key with the certificate a peer shows; it carries no name of a person. */
-export function createPeerIdentity(): Promise<Identity> {
+export async function createPeerIdentity(): Promise<Identity> {
+  // The X.509 library takes longer to load than the rest of a start, and is needed once a name.
+  const { createSelfSigned } = await import('../base/certificate.ts');
   return createSelfSigned(PEER_NAME);
 }
 
