@@ -37,6 +37,12 @@ export interface StreamHost {
   forget(stream: QuicStream): void;
 }
 
+/**
+ * How a `pumpWrite` weighs waiting against sending: until there is enough for full packets, whatever
+ * fits, or, because the connection is closed next, also an end that should wait.
+ */
+type WriteUrgency = 'batched' | 'now' | 'last';
+
 /** What became of a `pumpWrite`; after `early` it is worth trying again in a moment. */
 export type WriteProgress = 'done' | 'blocked' | 'early';
 
@@ -104,16 +110,16 @@ export class QuicStream extends Duplex {
     done(error);
   }
 
-  /** Hands what is waiting to quiche. `force` takes whatever fits, however little. */
-  pumpWrite(native: NativeConnection, now: number, force: boolean): WriteProgress {
+  /** Hands what is waiting to quiche. */
+  pumpWrite(native: NativeConnection, now: number, urgency: WriteUrgency): WriteProgress {
     try {
       // A written callback may bring the next chunk at once.
       while (this.#outgoing !== undefined) {
-        const progress = this.#writeChunk(native, this.#outgoing, now, force);
+        const progress = this.#writeChunk(native, this.#outgoing, now, urgency);
         if (progress !== 'done') return progress;
       }
       if (this.#onFinished !== undefined) {
-        if (this.#endsTooEarly(now)) return 'early';
+        if (urgency !== 'last' && this.#endsTooEarly(now)) return 'early';
         native.streamSend(this.id, NOTHING, true);
         this.#writeEnded = true;
         const done = this.#onFinished;
@@ -132,11 +138,17 @@ export class QuicStream extends Duplex {
     return waited < LONE_END_MIN_MS || waited < LONE_END_RTTS * this.#host.rttMs;
   }
 
-  #writeChunk(native: NativeConnection, chunk: Buffer, now: number, force: boolean): WriteProgress {
+  #writeChunk(
+    native: NativeConnection,
+    chunk: Buffer,
+    now: number,
+    urgency: WriteUrgency,
+  ): WriteProgress {
     if (chunk.length > 0) {
       const capacity = native.streamCapacity(this.id);
       if (capacity === 0) return 'blocked';
-      if (!force && capacity < Math.min(chunk.length, MIN_BATCH_BYTES)) return 'early';
+      if (urgency === 'batched' && capacity < Math.min(chunk.length, MIN_BATCH_BYTES))
+        return 'early';
       const sent = native.streamSend(this.id, chunk, false) ?? 0;
       if (sent > 0) this.#wroteAt = now;
       if (sent < chunk.length) {

@@ -251,6 +251,19 @@ describe('closing', () => {
     );
   });
 
+  it('says first what was written just before', async () => {
+    const server = await openServer();
+    const client = await openEndpoint();
+    const connection = await dialServer(client, server.address);
+    const accepted = await server.next();
+    const said = new Promise<string>((resolve) => {
+      accepted.onStream = (stream) => stream.once('data', (chunk) => resolve(String(chunk)));
+    });
+    connection.openStream().end('famous last words');
+    connection.close();
+    expect(await said).toBe('famous last words');
+  });
+
   it('ends every connection with the endpoint', async () => {
     const { server, connection } = await echoPair();
     await exchange(connection, 'hello');
