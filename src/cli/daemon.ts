@@ -1,5 +1,7 @@
 import { type Address, formatAddress } from '../base/address.ts';
 import { ExitCode } from '../base/errors.ts';
+import type { Metrics } from './metrics.ts';
+import { OperationsServer } from './operations-server.ts';
 import type { Context } from './program.ts';
 
 interface Daemon {
@@ -11,11 +13,21 @@ interface Daemon {
   stop(): Promise<void>;
 }
 
+/** What operators' tools are told of a daemon, and where. */
+interface Operations {
+  readonly listen: Address | 'off';
+  readonly metrics: Metrics;
+}
+
 /**
  * Says `{"event":"ready",…}` on stdout once the daemon serves, and ends it when a signal says so.
  * @returns the exit code.
  */
-export async function runDaemon(daemon: Daemon, context: Context): Promise<number> {
+export async function runDaemon(
+  daemon: Daemon,
+  context: Context,
+  operations: Operations,
+): Promise<number> {
   const { io, logger, signal } = context;
   const ended = new Promise<'ended'>((resolve) => {
     if (signal.aborted) resolve('ended');
@@ -25,15 +37,24 @@ export async function runDaemon(daemon: Daemon, context: Context): Promise<numbe
     peers: daemon.peerAddresses.map(formatAddress)[0],
     cluster: daemon.clusterAddresses.map(formatAddress)[0],
   };
-  logger.info('listening', addresses);
+  const { listen, metrics } = operations;
+  const server =
+    listen === 'off' ? undefined : await OperationsServer.listen(listen, metrics, logger);
+  logger.info('listening', {
+    ...addresses,
+    operations: server?.address && formatAddress(server.address),
+  });
   const first = await Promise.race([ended, daemon.ready ?? Promise.resolve()]);
   if (first !== 'ended') {
+    if (server !== undefined) server.ready = true;
     io.stdout.write(`${JSON.stringify({ event: 'ready', ...addresses })}\n`);
     logger.info('ready', addresses);
     await ended;
   }
   logger.info('stopping', { reason: (signal.reason as Error).message });
+  if (server !== undefined) server.ready = false;
   await daemon.stop();
+  server?.close();
   logger.info('stopped');
   return ExitCode.done;
 }

@@ -1,7 +1,20 @@
 import { systemClock as clock } from '../base/clock.ts';
 import { systemRandom as random } from '../base/random.ts';
-import { loadBalancerSchema } from '../config/schemas.ts';
+import { loadBalancerSchema, statusSchema } from '../config/schemas.ts';
 import { defineCommand, type Environment, type Io, runProgram } from './program.ts';
+
+const status = defineCommand({
+  name: 'status',
+  summary: 'Shows the cluster as each load balancer sees it.',
+  schema: statusSchema,
+  examples: [
+    'chatty-loadbalancer status --tls keys --cluster lb1.internal:50051 --cluster lb2.internal:50051',
+  ],
+  run: async (values, _positionals, context) => {
+    const { runStatus } = await import('./status-run.ts');
+    return runStatus(values, context);
+  },
+});
 
 const program = defineCommand({
   name: 'chatty-loadbalancer',
@@ -14,14 +27,23 @@ const program = defineCommand({
     'chatty-loadbalancer --tls keys',
     'chatty-loadbalancer --tls keys --listen 0.0.0.0:50050 --advertise lb1.example.org:50050',
   ],
+  subcommands: [status],
   run: async (values, _positionals, context) => {
-    const [{ LoadBalancer }, { readTlsDirectory }, { routeGrpcLog }, { runDaemon }] =
-      await Promise.all([
-        import('../loadbalancer/load-balancer.ts'),
-        import('../rpc/tls-files.ts'),
-        import('../rpc/grpc-log.ts'),
-        import('./daemon.ts'),
-      ]);
+    const [
+      { LoadBalancer },
+      { readTlsDirectory },
+      { routeGrpcLog },
+      { runDaemon },
+      { Metrics },
+      { measureLoadBalancer },
+    ] = await Promise.all([
+      import('../loadbalancer/load-balancer.ts'),
+      import('../rpc/tls-files.ts'),
+      import('../rpc/grpc-log.ts'),
+      import('./daemon.ts'),
+      import('./metrics.ts'),
+      import('./loadbalancer-metrics.ts'),
+    ]);
     const { logger } = context;
     routeGrpcLog(logger);
     const balancer = await LoadBalancer.start({
@@ -33,7 +55,9 @@ const program = defineCommand({
       clock,
       random,
     });
-    return runDaemon(balancer, context);
+    const metrics = new Metrics();
+    measureLoadBalancer(metrics, balancer);
+    return runDaemon(balancer, context, { listen: values.operationsListen, metrics });
   },
 });
 

@@ -112,7 +112,7 @@ export class LocalCluster implements AsyncDisposable {
     this.#caPem = await readFile(join(this.#tlsDir, 'tls', 'ca.pem'), 'utf8');
     const common = [
       ...['--listen', '127.0.0.1:0', '--cluster-listen', '127.0.0.1:0'],
-      ...['--tls', join(this.#tlsDir, 'tls')],
+      ...['--tls', join(this.#tlsDir, 'tls'), '--operations-listen', 'off'],
     ];
     await this.#startAll('loadbalancer', this.#options.loadBalancers, common);
     const balancers = this.#members.flatMap(({ cluster }) => ['--loadbalancer', cluster]);

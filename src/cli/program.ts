@@ -11,6 +11,7 @@ import {
   type LogLevel,
   peerSchema,
   rendezvousSchema,
+  statusSchema,
 } from '../config/schemas.ts';
 import type { Schema, ValuesOf } from '../config/setting.ts';
 import { type CommandShape, findSubcommand, parseCommandLine } from './command-line.ts';
@@ -73,7 +74,10 @@ export function defineCommand<S extends Schema>(
   return command;
 }
 
-const ALL_SCHEMAS = [loadBalancerSchema, rendezvousSchema, peerSchema, localSchema];
+const ALL_SCHEMAS = [
+  ...[loadBalancerSchema, rendezvousSchema, statusSchema],
+  ...[peerSchema, localSchema],
+];
 /** No exit code of the contract fits a bug of ours. */
 const BUG_EXIT_CODE = 1;
 

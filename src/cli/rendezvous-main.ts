@@ -1,7 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import { systemClock as clock } from '../base/clock.ts';
 import { systemRandom as random } from '../base/random.ts';
 import { rendezvousSchema } from '../config/schemas.ts';
-import { defineCommand, type Environment, type Io, runProgram } from './program.ts';
+import { environmentName, type ValuesOf } from '../config/setting.ts';
+import { type Context, defineCommand, type Environment, type Io, runProgram } from './program.ts';
 
 const program = defineCommand({
   name: 'chatty-rendezvous',
@@ -11,41 +13,87 @@ const program = defineCommand({
   schema: rendezvousSchema,
   examples: [
     'chatty-rendezvous --tls keys --loadbalancer 127.0.0.1:50051 --cluster-listen 0.0.0.0:50052',
+    'chatty-rendezvous --tls keys --loadbalancer lb.internal:50051 --processes auto',
     'chatty-rendezvous --tls keys --loadbalancer dns:///balancers.example.org:50051',
   ],
-  run: async (values, _positionals, context) => {
-    const [
-      { RendezvousServer },
-      { startStallWatchdog },
-      { readTlsDirectory },
-      { routeGrpcLog },
-      { runDaemon },
-    ] = await Promise.all([
-      import('../rendezvous/rendezvous-server.ts'),
-      import('../quic/index.ts'),
-      import('../rpc/tls-files.ts'),
-      import('../rpc/grpc-log.ts'),
-      import('./daemon.ts'),
-    ]);
-    const { logger } = context;
-    routeGrpcLog(logger);
-    startStallWatchdog();
-    const server = await RendezvousServer.start({
-      listen: values.listen,
-      clusterListen: values.clusterListen,
-      advertise: given(values.advertise),
-      clusterAdvertise: given(values.clusterAdvertise),
-      loadBalancers: values.loadbalancer,
-      tls: await readTlsDirectory(values.tls ?? '', 'rendezvous'),
-      logger,
-      clock,
-      random,
-    });
-    const { peerAddresses, clusterAddresses, ready } = server;
-    const stop = (): Promise<void> => server.drain();
-    return runDaemon({ peerAddresses, clusterAddresses, ready, stop }, context);
-  },
+  run: (values, _positionals, context) =>
+    values.processes === 1 ? serve(values, context) : serveMany(values, context),
 });
+
+type Values = ValuesOf<typeof rendezvousSchema>;
+
+/** Runs one server, in this process. */
+async function serve(values: Values, context: Context): Promise<number> {
+  const [
+    { RendezvousServer },
+    { startStallWatchdog },
+    { readTlsDirectory },
+    { routeGrpcLog },
+    { runDaemon },
+    { Metrics },
+    { measureRendezvous, observeRendezvous },
+    { supervision },
+  ] = await Promise.all([
+    import('../rendezvous/rendezvous-server.ts'),
+    import('../quic/index.ts'),
+    import('../rpc/tls-files.ts'),
+    import('../rpc/grpc-log.ts'),
+    import('./daemon.ts'),
+    import('./metrics.ts'),
+    import('./rendezvous-metrics.ts'),
+    import('./supervised.ts'),
+  ]);
+  const { logger } = context;
+  const supervisor = supervision();
+  const signal =
+    supervisor === undefined ? context.signal : AbortSignal.any([context.signal, supervisor.stop]);
+  routeGrpcLog(logger);
+  startStallWatchdog({ maxRssBytes: values.maxMemory });
+  const metrics = new Metrics();
+  const { maxPeers, peersPerSource, registrationsPerMinute, namesPerKey, maxRecords } = values;
+  const server = await RendezvousServer.start({
+    listen: values.listen,
+    clusterListen: values.clusterListen,
+    advertise: given(values.advertise),
+    clusterAdvertise: given(values.clusterAdvertise),
+    loadBalancers: values.loadbalancer,
+    tls: await readTlsDirectory(values.tls ?? '', 'rendezvous'),
+    logger,
+    clock,
+    random,
+    settings: { maxPeers, peersPerSource, registrationsPerMinute, namesPerKey, maxRecords },
+    observer: observeRendezvous(metrics),
+  });
+  measureRendezvous(metrics, server);
+  const { peerAddresses, clusterAddresses, ready } = server;
+  void ready.then(() => supervisor?.ready());
+  const stop = (): Promise<void> => server.drain(supervisor?.gone);
+  return runDaemon(
+    { peerAddresses, clusterAddresses, ready, stop },
+    { ...context, signal },
+    { listen: values.operationsListen, metrics },
+  );
+}
+
+/** Runs several servers, each in a process of its own under this one. */
+async function serveMany(values: Values, { env, logger, signal }: Context): Promise<number> {
+  const [{ supervise }, { workerValues }, { argumentsFor }, { availableParallelism }] =
+    await Promise.all([
+      import('./supervisor.ts'),
+      import('./worker-ports.ts'),
+      import('../config/arguments.ts'),
+      import('node:os'),
+    ]);
+  const { processes } = values;
+  const count = processes === 'auto' ? availableParallelism() : processes;
+  const workers = Array.from({ length: count }, (_, index) =>
+    argumentsFor(rendezvousSchema, workerValues(values, index)),
+  );
+  const script = fileURLToPath(new URL('../../bin/chatty-rendezvous', import.meta.url));
+  // What the file said is among the arguments.
+  const workerEnv = { ...env, [environmentName('config')]: undefined };
+  return supervise({ script, workers, env: workerEnv, clock, random, logger, signal });
+}
 
 function given<Value>(values: readonly Value[]): readonly Value[] | undefined {
   return values.length === 0 ? undefined : values;

@@ -62,6 +62,17 @@ export const loadBalancerSchema = {
   ...daemon,
 };
 
+/** For those who look at a cluster. */
+export const statusSchema = {
+  cluster: requiredList(
+    clusterBalancer,
+    'cluster address of a load balancer, or dns:///NAME:PORT; repeatable',
+  ),
+  tls,
+  json: withDefault(flag, false, 'one JSON object instead of words'),
+  ...common('warn'),
+};
+
 export const rendezvousSchema = {
   listen: list(hostPort, everywhere(PEER_PORT_OF_SERVER), 'where peers connect, UDP; repeatable'),
   clusterListen: list(

@@ -3,10 +3,13 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import { GrpcServer } from '../rpc/grpc-server.ts';
+import { ROLES } from '../rpc/role.ts';
 import type { ClusterTls } from '../rpc/tls-files.ts';
-import { Registry } from './registry.ts';
+import type { CheckOutcome } from './events.ts';
+import { Registry, type ServerView } from './registry.ts';
 import { RegistryRunner } from './registry-runner.ts';
 import { ServerConnections } from './server-connections.ts';
+import { addOperationsService, OPERATIONS_PATH } from './operations-service.ts';
 import { addPeerService, addRegistrationService, type ServiceContext } from './services.ts';
 import { DEFAULT_SETTINGS, type LoadBalancerSettings } from './settings.ts';
 
@@ -27,6 +30,16 @@ export interface LoadBalancerOptions {
   readonly settings?: Partial<LoadBalancerSettings> | undefined;
 }
 
+/** Gauges of now and counters since the start. */
+export interface LoadBalancerStats {
+  readonly servers: Readonly<Record<ServerView['state'], number>>;
+  readonly doubtsItself: boolean;
+  /** Health checks by what they found. */
+  readonly checks: Readonly<Record<CheckOutcome, number>>;
+  /** Peers' questions: how many got servers, and for how many there was none. */
+  readonly handOuts: Readonly<Record<'servers' | 'none', number>>;
+}
+
 /** A peer's question is some bytes; a registration some hundred, certificate and addresses. */
 const MAX_QUESTION_BYTES = 4_096;
 const MAX_REGISTRATION_BYTES = 65_536;
@@ -45,14 +58,16 @@ export class LoadBalancer {
   readonly #runner: RegistryRunner;
   readonly #servers: readonly GrpcServer[];
   readonly #clock: Clock;
+  readonly #handOuts: Readonly<Record<'servers' | 'none', number>>;
 
   private constructor(
-    runner: RegistryRunner,
+    { runner, handOuts }: ServiceContext,
     peers: GrpcServer,
     cluster: GrpcServer,
     clock: Clock,
   ) {
     this.#runner = runner;
+    this.#handOuts = handOuts;
     this.#servers = [peers, cluster];
     this.#clock = clock;
     this.peerAddresses = peers.addresses;
@@ -73,6 +88,7 @@ export class LoadBalancer {
       runner,
       advertised: () => advertised,
       leaseMs: settings.leaseMs,
+      handOuts: { servers: 0, none: 0 },
       logger,
     };
     const peers = await GrpcServer.listen({
@@ -92,15 +108,26 @@ export class LoadBalancer {
       const cluster = await GrpcServer.listen({
         listen: options.clusterListen,
         tls,
-        callers: ['rendezvous'],
+        // Any program of the cluster may look; only servers may register.
+        callers: (path) => (path.startsWith(OPERATIONS_PATH) ? ROLES : ['rendezvous']),
         maxRequestBytes: MAX_REGISTRATION_BYTES,
-        addServices: (server) => addRegistrationService(server, context),
+        addServices: (server) => {
+          addRegistrationService(server, context);
+          addOperationsService(server, context);
+        },
       });
-      return new LoadBalancer(runner, peers, cluster, clock);
+      return new LoadBalancer(context, peers, cluster, clock);
     } catch (error) {
       await peers.stop(0, clock);
       throw error;
     }
+  }
+
+  get stats(): LoadBalancerStats {
+    const { servers: views, doubtsItself } = this.#runner.view();
+    const servers = { starting: 0, listed: 0, suspect: 0 };
+    for (const { state } of views) servers[state] += 1;
+    return { servers, doubtsItself, checks: this.#runner.checks, handOuts: { ...this.#handOuts } };
   }
 
   /** Closes every connection and port. Idempotent. */

@@ -2,9 +2,9 @@ import { formatAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError, type ErrorCode, reasonOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { RegistryEffect, RegistryInput } from './events.ts';
+import type { CheckOutcome, RegistryEffect, RegistryInput } from './events.ts';
 import type { Member } from './member.ts';
-import type { HandOut, Registry } from './registry.ts';
+import type { HandOut, Registry, ServerView } from './registry.ts';
 import type { ServerConnections } from './server-connections.ts';
 
 /** So many registrations wait for a health check at a time; each waits some seconds at most. */
@@ -29,6 +29,9 @@ export class RegistryRunner {
     number,
     { resolve: (answer: Answer) => void; reject: (error: ChattyError) => void }
   >();
+  readonly #checks: Record<CheckOutcome, number> = {
+    ...{ serving: 0, 'not-serving': 0, refused: 0, silent: 0 },
+  };
   #lastCall = 0;
   #timer: Timer | undefined;
   #stopped = false;
@@ -65,6 +68,17 @@ export class RegistryRunner {
     return this.#registry.handOut(this.#clock.now());
   }
 
+  /** Every registered server, and what this balancer thinks of itself. */
+  view(): { readonly servers: readonly ServerView[]; readonly doubtsItself: boolean } {
+    const servers = this.#registry.view(this.#clock.now());
+    return { servers, doubtsItself: this.#registry.doubtsItself };
+  }
+
+  /** Health checks made since the start, by what they found. */
+  get checks(): Readonly<Record<CheckOutcome, number>> {
+    return { ...this.#checks };
+  }
+
   /** Answers nobody any more and closes every connection to servers. */
   stop(): void {
     this.#stopped = true;
@@ -98,11 +112,10 @@ export class RegistryRunner {
   #do(effect: RegistryEffect): void {
     switch (effect.kind) {
       case 'check':
-        this.#await(this.#connections.check(effect.member, effect.deadlineMs), (result) => ({
-          kind: 'checked',
-          check: effect.check,
-          ...result,
-        }));
+        this.#await(this.#connections.check(effect.member, effect.deadlineMs), (result) => {
+          this.#checks[result.outcome] += 1;
+          return { kind: 'checked', check: effect.check, ...result };
+        });
         break;
       case 'probe':
         this.#await(

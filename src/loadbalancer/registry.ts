@@ -20,9 +20,22 @@ const STALL_MS = 1_000;
 
 interface Entry {
   member: Member;
+  renewedAt: number;
   leaseUntil: number;
   listed: boolean;
   suspicion: Suspicion | undefined;
+  lastCheck: { readonly outcome: CheckOutcome; readonly at: number } | undefined;
+}
+
+/** A registered server as the balancer sees it; times in milliseconds. */
+export interface ServerView {
+  readonly member: Member;
+  /** `suspect`: listed, but it missed a check and gets its second chance. */
+  readonly state: 'starting' | 'listed' | 'suspect';
+  readonly lastCheck: { readonly outcome: CheckOutcome; readonly agoMs: number } | undefined;
+  readonly renewedAgoMs: number;
+  /** Negative where its end has not been noticed yet, or is put off by self-distrust. */
+  readonly leaseLeftMs: number;
 }
 
 interface Check {
@@ -107,6 +120,25 @@ export class Registry {
     return next;
   }
 
+  /** Every registered server, for operators. */
+  view(now: number): ServerView[] {
+    return [...this.#entries.values()].map((entry) => {
+      const { member, listed, suspicion, lastCheck } = entry;
+      return {
+        member,
+        state: listed ? (suspicion === undefined ? 'listed' : 'suspect') : 'starting',
+        lastCheck: lastCheck && { outcome: lastCheck.outcome, agoMs: now - lastCheck.at },
+        renewedAgoMs: now - entry.renewedAt,
+        leaseLeftMs: entry.leaseUntil - now,
+      };
+    });
+  }
+
+  /** Whether the balancer takes its own network for broken. */
+  get doubtsItself(): boolean {
+    return this.#doubt.doubting;
+  }
+
   /** The next peer's servers, the first in turn first; undefined where none is listed. */
   handOut(now: number): HandOut | undefined {
     const listed = this.#listed();
@@ -146,8 +178,11 @@ export class Registry {
     const leaseUntil = now + this.#settings.leaseMs;
     const entry: Entry =
       known === undefined || changed
-        ? { member, leaseUntil, listed: known?.listed ?? false, suspicion: undefined }
-        : Object.assign(known, { leaseUntil });
+        ? {
+            ...{ member, leaseUntil, renewedAt: now, listed: known?.listed ?? false },
+            ...{ suspicion: undefined, lastCheck: undefined },
+          }
+        : Object.assign(known, { leaseUntil, renewedAt: now });
     this.#entries.set(member.id, entry);
     this.#nextRoundAt ??= now + this.#settings.checkIntervalMs;
 
@@ -195,6 +230,7 @@ export class Registry {
     const current = entry?.member.incarnation === check.incarnation;
     const effects = outcome === 'silent' ? [] : this.#heard(now);
     if (entry !== undefined && current) {
+      entry.lastCheck = { outcome, at: now };
       effects.push(
         ...(outcome === 'serving'
           ? this.#serves(entry, check.changed)

@@ -24,15 +24,18 @@ export interface ServiceContext {
   /** The balancer's own peer addresses, known once it listens. */
   readonly advertised: () => readonly string[];
   readonly leaseMs: number;
+  /** Counts peers' questions by whether there was a server to name. */
+  readonly handOuts: Record<'servers' | 'none', number>;
   readonly logger: Logger;
 }
 
 /** What peers ask. */
 export function addPeerService(server: Server, context: ServiceContext): void {
-  const { runner, advertised } = context;
+  const { runner, advertised, handOuts } = context;
   const getServers = ({ request }: ServerUnaryCall<GetServersRequest, GetServersResponse>) => {
     agree(request.protocol, 'peer');
     const handOut = runner.handOut();
+    handOuts[handOut === undefined ? 'none' : 'servers'] += 1;
     if (handOut === undefined) {
       throw new ChattyError('CHATTY_NO_SERVER', 'no rendezvous server is up at the moment', {
         hint: 'Try again in a few seconds; whoever runs the cluster may have to start a server.',
@@ -94,7 +97,7 @@ export function addRegistrationService(server: Server, context: ServiceContext):
   });
 }
 
-function agree(protocol: Protocol | undefined, remoteRole: string): void {
+export function agree(protocol: Protocol | undefined, remoteRole: string): void {
   const agreed = negotiate(protocol, remoteRole);
   if ('fault' in agreed) throw new ChattyError('CHATTY_VERSION', agreed.fault.message);
 }
@@ -109,7 +112,7 @@ function sourceOf(peer: string): { host: string; wire: WireAddress } | undefined
   }
 }
 
-function onFault(logger: Logger, call: string): (error: unknown) => void {
+export function onFault(logger: Logger, call: string): (error: unknown) => void {
   return (error) => {
     const fields = { call, reason: reasonOf(error) };
     if (error instanceof ChattyError) logger.debug('refused a call', fields);

@@ -187,20 +187,22 @@ export class RendezvousServer {
 
   /**
    * Leaves without anybody noticing: off every load balancer's list, tells waiting peers to move,
-   * and stops when they have, or after `drainMs` (default: as set).
+   * and stops when they have, after `drainMs`, or when `hurry` aborts.
    */
-  async drain(drainMs = this.#settings.drainMs): Promise<void> {
+  async drain(hurry?: AbortSignal): Promise<void> {
+    const { drainMs } = this.#settings;
     const { clock } = this.#options;
-    const hurry = new AbortController();
+    const waited = new AbortController();
+    const until = AbortSignal.any(hurry === undefined ? [waited.signal] : [waited.signal, hurry]);
     const emptied = new Promise<void>((resolve) => {
       this.#emptied = resolve;
     });
     const leaving = this.#cluster?.leave();
     this.#run(this.#desk.drain(drainMs));
     this.#noticeEmpty();
-    const timeout = clock.sleep(drainMs, hurry.signal).catch(() => undefined);
+    const timeout = clock.sleep(drainMs, until).catch(() => undefined);
     await Promise.race([emptied, timeout]);
-    hurry.abort();
+    waited.abort();
     await leaving;
     await this.stop();
   }

@@ -19,9 +19,10 @@ export interface GrpcServerSettings {
   readonly tls: ClusterTls;
   /**
    * Who may call. `anyone`: no client certificate is asked for. Otherwise mutual TLS: callers prove
-   * by a certificate under the cluster's CA that they have one of these roles.
+   * by a certificate under the cluster's CA that they have one of these roles, which may differ by
+   * the method's path, like `/chatty.v1.MembershipService/Notify`.
    */
-  readonly callers: 'anyone' | readonly Role[];
+  readonly callers: 'anyone' | readonly Role[] | ((path: string) => readonly Role[]);
   /** The largest request, in bytes. */
   readonly maxRequestBytes: number;
   /** How many connections at once; default: by who may call. */
@@ -124,10 +125,11 @@ function serverOptions(settings: GrpcServerSettings): ServerOptions {
     : { ...shared, interceptors: [onlyCallers(settings.callers)] };
 }
 
-/** Refuses calls of every service unless the caller's certificate proves one of `roles`. */
-function onlyCallers(roles: readonly Role[]): ServerInterceptor {
-  return (_method, call) =>
-    new ServerInterceptingCall(call, {
+/** Refuses calls unless the caller's certificate proves one of the roles that may make them. */
+function onlyCallers(callers: Exclude<GrpcServerSettings['callers'], 'anyone'>): ServerInterceptor {
+  return ({ path }, call) => {
+    const roles = typeof callers === 'function' ? callers(path) : callers;
+    return new ServerInterceptingCall(call, {
       start: (next) => {
         next({
           onReceiveMetadata: (metadata, proceed) => {
@@ -144,4 +146,5 @@ function onlyCallers(roles: readonly Role[]): ServerInterceptor {
         });
       },
     });
+  };
 }

@@ -19,7 +19,10 @@ const COMMAND = `
   const { runAsProcess } = await import('./src/cli/run-as-process.ts');
   await runAsProcess(main);
 `;
-const LOOPBACK = ['--listen', '127.0.0.1:0', '--cluster-listen', '127.0.0.1:0'];
+const LOOPBACK = [
+  ...['--listen', '127.0.0.1:0', '--cluster-listen', '127.0.0.1:0'],
+  ...['--operations-listen', 'off'],
+];
 
 let directory: string;
 let keys: string;
@@ -117,6 +120,7 @@ describe('chatty-loadbalancer', () => {
       clusterListen: ['0.0.0.0:50051'],
       advertise: [],
       tls: 'args',
+      operationsListen: '127.0.0.1:9464',
       logLevel: 'error',
       logFile: null,
     });

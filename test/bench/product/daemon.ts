@@ -41,6 +41,7 @@ const tasks = {
       ...common,
       ...options,
       settings: {
+        namesPerKey: MANY,
         quic: {
           maxConnectionsPerPrefix: MANY,
           maxHandshakesPerPrefix: MANY,

@@ -102,6 +102,7 @@ export class RealCluster implements AsyncDisposable {
     const { peers = `${this.#host}:0`, cluster = `${this.#host}:0` } = at;
     const program = new ChildProgram(`chatty-${role}`, [
       ...['--listen', peers, '--cluster-listen', cluster, '--tls', this.tls],
+      ...['--operations-listen', 'off'],
       ...args,
     ]);
     this.#programs.push(program);

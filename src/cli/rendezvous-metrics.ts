@@ -1,0 +1,59 @@
+import type { RendezvousObserver, RendezvousServer } from '../rendezvous/rendezvous-server.ts';
+import type { Metrics } from './metrics.ts';
+
+/** What a rendezvous server tells as it happens. */
+export function observeRendezvous(metrics: Metrics): RendezvousObserver {
+  const matched = metrics.counter(
+    'chatty_matches_total',
+    'Friends that peers registered here were told of for the first time.',
+  );
+  const latency = metrics.latency(
+    'chatty_match_latency_seconds',
+    'From when two peers had named each other to when the one here was told, by the calendars of the servers.',
+  );
+  const lag = metrics.latency(
+    'chatty_replication_lag_seconds',
+    'From a change at another server to when it was heard here, by the calendars of both.',
+  );
+  return {
+    introduced: (afterMs) => {
+      matched();
+      latency(afterMs);
+    },
+    heard: lag,
+  };
+}
+
+/** What a rendezvous server has to show for itself. */
+export function measureRendezvous(metrics: Metrics, server: RendezvousServer): void {
+  metrics.gauge('chatty_peers_waiting', 'Peers registered here.', () => server.stats.waiting);
+  metrics.gauge(
+    'chatty_table_records',
+    'Records of the peer table: the registrations of all servers.',
+    () => server.stats.records,
+  );
+  metrics.gauges(
+    'chatty_members',
+    'Other rendezvous servers, by state.',
+    'state',
+    () => server.stats.members,
+  );
+  metrics.counters(
+    'chatty_registrations_total',
+    'Registrations that peers asked for, by result.',
+    'result',
+    () => server.stats.registrations,
+  );
+  metrics.counters(
+    'chatty_handshakes_total',
+    'QUIC handshakes of peers that are over, by result.',
+    'result',
+    () => ({ ...server.stats.port.handshakes }),
+  );
+  metrics.counters(
+    'chatty_datagrams_dropped_total',
+    'Datagrams that nobody was found for, by reason.',
+    'reason',
+    () => ({ ...server.stats.port.dropped }),
+  );
+}
