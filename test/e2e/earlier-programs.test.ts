@@ -241,7 +241,7 @@ it('a newcomer server missed the existing peers', async () => {
 it('a balancer with no servers crashed', async () => {
   await using lonely = await RealCluster.start(1, 0);
   const [address = ''] = lonely.loadBalancers;
-  const args = ['alice', 'bob', '--lb', address, '--state', lonely.state, '--timeout', '1s'];
+  const args = ['alice', 'bob', '--lb', address, '--state', lonely.state, '--timeout', '5s'];
   const { code, stderr } = await runCommand('chatty', args);
   expect(code).toBe(69);
   expect(stderr).toContain(address);
@@ -383,7 +383,7 @@ it('certificates were not checked', async () => {
   const [address = ''] = impostor.loadBalancers;
   const { code, stderr } = await runCommand('chatty', [
     ...['alice', 'bob', '--lb', address, '--ca', cluster.caFile],
-    ...['--state', cluster.state, '--timeout', '2s'],
+    ...['--state', cluster.state, '--timeout', '10s'],
   ]);
   expect(code, stderr).toBe(77);
   await cluster.listed(daemonOf(cluster.balancers), cluster.servers, true);

@@ -176,7 +176,7 @@ it('what is told has the fields of the contract', async () => {
   await alice.until('delivered', ({ id }) => id === 2);
   const [name, friend] = [`alice${pairs}`, `bob${pairs}`];
   const at = expect.any(Number) as number;
-  const address = expect.stringMatching(/^\d+\.\d+\.\d+\.\d+:\d+$/) as string;
+  const address = expect.stringMatching(/^(\d+\.\d+\.\d+\.\d+|\[[\da-f:]+\]):\d+$/) as string;
   const event = (kind: string): unknown => alice.events.find((each) => each['event'] === kind);
   expect(event('waiting')).toEqual({ event: 'waiting', at, friend });
   expect(event('registered')).toEqual({

@@ -36,7 +36,7 @@ const someFingerprint = (): string => `sha256-${randomBytes(32).toString('base64
 
 /** A chat that gives up soon. */
 function tryChat(...args: string[]): ReturnType<typeof runCommand> {
-  const common = ['--state', cluster.state, '--timeout', '3s'];
+  const common = ['--state', cluster.state, '--timeout', '6s'];
   return runCommand('chatty', [...stranger(), ...common, ...args]);
 }
 
@@ -80,7 +80,7 @@ describe.concurrent('a load balancer', () => {
 
   it('on loopback is never stored, nor its cluster', async () => {
     const state = elsewhere('fresh');
-    const args = [...stranger(), '--lb', `${lb}#${pin}`, '--state', state, '--timeout', '2s'];
+    const args = [...stranger(), '--lb', `${lb}#${pin}`, '--state', state, '--timeout', '6s'];
     expect((await runCommand('chatty', args)).code).toBe(75);
     expect(await readdir(state)).toEqual(['people']);
   });
