@@ -36,6 +36,8 @@ const MAX_FLIGHT = 3;
 /** CRYPTO_ERROR (RFC 9000 §20.1) of the alert bad_certificate (RFC 8446 §6). */
 const BAD_CERTIFICATE = 0x100 + 42;
 const INTERNAL_ERROR = 1;
+/** Turns in which readers can still take what came just before the end. */
+const LINGER_TURNS = 3;
 /**
  * How long a peer that moved has to prove its new address before it is looked for where it was
  * (RFC 9000 §9.3.2): the proof takes up to two round trips, each of which may be repeated.
@@ -135,6 +137,7 @@ export class Connection implements QuicConnection {
   #resendAt = Infinity;
   #lastSentAt: number;
   #heldBackUntil = Infinity;
+  #lingered = 0;
   #unheard = 0;
   /** When the keep-alive was sent since which nothing has come. */
   #askedAt = Infinity;
@@ -391,11 +394,14 @@ export class Connection implements QuicConnection {
       // Either step may have ended the connection.
       if (this.#native === undefined) return;
       this.#flush(native, now);
-      if (native.isDraining() || native.isClosed()) {
+      if (!native.isDraining() && !native.isClosed()) {
+        this.#arm(native, now);
+      } else if (this.#streams.size > 0 && this.#lingered < LINGER_TURNS) {
+        this.#lingered += 1;
+        this.#host.markDirty(this);
+      } else {
         this.#finish(endReason(native, this.#opened));
-        return;
       }
-      this.#arm(native, now);
     } catch (error) {
       this.#abort(native, `quiche failed: ${reasonOf(error)}`);
     }
@@ -446,7 +452,7 @@ export class Connection implements QuicConnection {
       this.#migrate(native);
     }
     if (native.isReadable()) this.#read(native);
-    if (this.#writers.size > 0) this.#write(native, now);
+    if (this.#writers.size > 0 && this.#lingered === 0) this.#write(native, now);
   }
 
   /** The peer chose a path of another class. */

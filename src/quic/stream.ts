@@ -188,7 +188,7 @@ export class QuicStream extends Duplex {
 
   #fail(error: unknown): void {
     const peer = peerStreamError(error);
-    if (peer?.kind === 'reset') this.#readEnded = true;
+    // After a reset the reading side is shut down too: else quiche keeps the stream for a reader.
     if (peer?.kind === 'stopped') this.#writeEnded = true;
     this.destroy(
       new ChattyError(
