@@ -8,7 +8,9 @@ import {
   hostPort,
   integer,
   oneOf,
+  orWord,
   path,
+  size,
 } from '../../../src/config/format.ts';
 
 const PIN = `sha256-${'A'.repeat(43)}`;
@@ -54,6 +56,24 @@ describe.each<[string, Format<unknown>, [text: string, value: unknown][], string
       ['dns:///lb.example.org:50051', 'dns:///lb.example.org:50051'],
     ],
     ['dns://lb:1', 'dns:///lb', 'https://lb:1', 'lb:0'],
+  ],
+  [
+    'an amount of memory',
+    size,
+    [
+      ['512MiB', 536_870_912],
+      ['4GiB', 4_294_967_296],
+    ],
+    ['512', '512MB', '0GiB', '1.5GiB', '-1MiB', 'GiB', ''],
+  ],
+  [
+    'a number or a word',
+    orWord(integer(1, 256), 'auto'),
+    [
+      ['auto', 'auto'],
+      ['8', 8],
+    ],
+    ['off', '0', 'AUTO', ''],
   ],
   [
     'a whole number',

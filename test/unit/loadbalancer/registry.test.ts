@@ -205,3 +205,36 @@ describe('handing out', () => {
     expect(bench.registry.handOut(bench.now + 60_000)?.balancers).toEqual([]);
   });
 });
+
+describe('what operators see', () => {
+  it('is each server with its state, its last check and its lease', () => {
+    const bench = new RegistryBench();
+    const seen = () =>
+      bench.registry.view(bench.now).map(({ member: { id }, ...rest }) => ({ id, ...rest }));
+    bench.register(member('a'));
+    const starting = { id: 'a', state: 'starting', renewedAgoMs: 0, leaseLeftMs: 15_000 };
+    expect(seen()).toEqual([{ ...starting, lastCheck: undefined }]);
+    bench.now += 10;
+    bench.checked(1, 'not-serving');
+    bench.now += 20;
+    expect(seen()).toEqual([
+      {
+        ...starting,
+        renewedAgoMs: 30,
+        leaseLeftMs: 14_970,
+        lastCheck: { outcome: 'not-serving', agoMs: 20 },
+      },
+    ]);
+    bench.list('b');
+    bench.register(member('a'));
+    bench.checked(3, 'serving');
+    expect(seen().map(({ id, state }) => `${id} ${state}`)).toEqual(['a listed', 'b listed']);
+    const check = bench.round().get('a') ?? 0;
+    bench.checked(check, 'refused');
+    expect(seen()[0]).toMatchObject({
+      state: 'suspect',
+      lastCheck: { outcome: 'refused', agoMs: 0 },
+    });
+    expect(bench.registry.doubtsItself).toBe(false);
+  });
+});
