@@ -125,7 +125,7 @@ export class ReplicationService {
   }
 
   #open(stream: Stream, wanted: Member | undefined, hangUp: () => void): void {
-    const session = new ReplicationSession(this.#source, this.#clock.now());
+    const session = new ReplicationSession(this.#source, this.#clock.now(), wanted?.id);
     const link: Link = { session, stream, wanted, hangUp, timer: undefined, over: false };
     this.#links.add(link);
     stream.on('data', (message: ReplicateRequest | ReplicateResponse) => {

@@ -18,7 +18,7 @@ import {
 
 /** What a session needs to know of its own server. */
 export interface ReplicationSource {
-  hello(): ReplicationHello;
+  hello(): Omit<ReplicationHello, 'wantedId'>;
   /** Everything this server owns. */
   snapshot(): readonly PeerRecord[];
   /** The number of the last change to it. */
@@ -67,6 +67,7 @@ const MAX_REPORTED = 1_000;
  */
 export class ReplicationSession {
   readonly #source: ReplicationSource;
+  readonly #wanted: string;
   #saidHello = false;
   #snapshot:
     { readonly records: readonly PeerRecord[]; readonly seq: number; at: number } | undefined;
@@ -84,8 +85,10 @@ export class ReplicationSession {
   #askedAt = -Infinity;
   #closed = false;
 
-  constructor(source: ReplicationSource, now: number) {
+  /** @param wanted the id of the member that was called; undefined where this server was. */
+  constructor(source: ReplicationSource, now: number, wanted?: string) {
     this.#source = source;
+    this.#wanted = wanted ?? '';
     this.#heartbeatAt = now + HEARTBEAT_MS;
     this.#digestAt = now + DIGEST_EVERY_MS;
     this.#lastHeardAt = now;
@@ -134,7 +137,7 @@ export class ReplicationSession {
   #nextKind(now: number): ReplicationFrame['kind'] {
     if (!this.#saidHello) {
       this.#saidHello = true;
-      return { $case: 'hello', value: this.#source.hello() };
+      return { $case: 'hello', value: { ...this.#source.hello(), wantedId: this.#wanted } };
     }
     if (now >= this.#heartbeatAt) {
       this.#heartbeatAt = now + HEARTBEAT_MS;
@@ -211,6 +214,10 @@ export class ReplicationSession {
 
   #hello(hello: ReplicationHello): readonly ReplicationEffect[] {
     if (this.#other !== undefined) return this.#close('it said hello twice');
+    // A server that began again at an address is called by those who look for the one before. The
+    // stream that this pair has is not replaced by such a call.
+    const self = this.#source.hello().member?.id;
+    if (hello.wantedId !== '' && hello.wantedId !== self) return this.#close('it calls another');
     const agreed = negotiate(hello.protocol, 'server');
     if ('fault' in agreed) return this.#close(agreed.fault.message);
     const member = memberFromWire(hello.member);

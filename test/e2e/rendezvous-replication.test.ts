@@ -164,6 +164,18 @@ describe('the stream between two servers', () => {
     expect(one.table.size).toBe(0);
   });
 
+  it('stays when the same server looks there for the one that was there before', async () => {
+    const [one, two, three_] = await three();
+    one.register(1);
+    one.dial(two.member);
+    await eventually(() => two.links).toEqual(['up 1']);
+    one.dial({ ...three_.member, clusterAddresses: two.member.clusterAddresses });
+    await eventually(() => one.links).toEqual(['up 2', 'down 3', 'displaced 3']);
+    one.register(1);
+    await eventually(() => two.table.size).toBe(2);
+    expect(two.links).toEqual(['up 1']);
+  });
+
   it('is said to be down where nobody answers, and where there is no address', async () => {
     const [one, two] = await three();
     const { member } = two;

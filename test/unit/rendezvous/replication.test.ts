@@ -217,9 +217,18 @@ describe('what a server hears', () => {
     ['says hello twice', [hello(THERE), hello(THERE)]],
     ['does not say who it is', [hello({ ...THERE, id: 'nobody' })]],
     ['speaks only a later version', [hello(THERE, 9)]],
+    ['has called another server', [hello(THERE, 1, 'b'.repeat(32))]],
   ] as const)('closes a stream whose other side %s', (_what, said) => {
     const effects = new Side().hears(said.map((kind) => ({ kind })));
     expect(effects.at(-1)).toMatchObject({ type: 'close' });
+  });
+
+  it('goes on where the other side has called this server, or says nothing of that', () => {
+    for (const wanted of [ID, '']) {
+      expect(new Side().hears([{ kind: hello(THERE, 1, wanted) }])).toMatchObject([
+        { type: 'linked', member: { id: ID } },
+      ]);
+    }
   });
 
   it('takes nothing from a record that cannot be', () => {
@@ -260,11 +269,11 @@ function keyOf(wire: ReturnType<typeof recordToWire>): NonNullable<typeof wire.k
   return wire.key;
 }
 
-function helloOf(member: Member, version = 1) {
+function helloOf(member: Member, version = 1, wantedId = '') {
   const protocol = { ...OWN_PROTOCOL, lowestVersion: version, highestVersion: version };
-  return { protocol, member: memberToWire(member), members: [] };
+  return { protocol, member: memberToWire(member), members: [], wantedId };
 }
 
-function hello(member: Member, version = 1) {
-  return { $case: 'hello' as const, value: helloOf(member, version) };
+function hello(member: Member, version = 1, wantedId = '') {
+  return { $case: 'hello' as const, value: helloOf(member, version, wantedId) };
 }

@@ -47,6 +47,11 @@ export interface ReplicationHello {
     | undefined;
   /** Every member the sender knows of. */
   members: MemberFact[];
+  /**
+   * The id of the member the sender means to have called; empty from the one that was called. Who is
+   * called in the place of another closes the stream: it is not a new one for that pair.
+   */
+  wantedId: string;
 }
 
 /**
@@ -385,7 +390,7 @@ export const ReplicationFrame: MessageFns<ReplicationFrame> = {
 };
 
 function createBaseReplicationHello(): ReplicationHello {
-  return { protocol: undefined, member: undefined, members: [] };
+  return { protocol: undefined, member: undefined, members: [], wantedId: "" };
 }
 
 export const ReplicationHello: MessageFns<ReplicationHello> = {
@@ -398,6 +403,9 @@ export const ReplicationHello: MessageFns<ReplicationHello> = {
     }
     for (const v of message.members) {
       MemberFact.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.wantedId !== "") {
+      writer.uint32(34).string(message.wantedId);
     }
     return writer;
   },
@@ -439,6 +447,14 @@ export const ReplicationHello: MessageFns<ReplicationHello> = {
             message.members.push(MemberFact.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.wantedId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -463,6 +479,7 @@ export const ReplicationHello: MessageFns<ReplicationHello> = {
       ? Member.fromPartial(object.member)
       : undefined;
     message.members = object.members?.map((e) => MemberFact.fromPartial(e)) || [];
+    message.wantedId = object.wantedId ?? "";
     return message;
   },
 };
