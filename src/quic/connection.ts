@@ -196,6 +196,10 @@ export class Connection implements QuicConnection {
     return this.#native;
   }
 
+  get sendsFreely(): boolean {
+    return this.#unproven === undefined && !this.#host.congested;
+  }
+
   get rttMs(): number {
     const active = this.#native?.pathStats().find((path) => path.active);
     return active?.rtt ?? 0;

@@ -13,8 +13,8 @@ const READ_BUFFER_BYTES = 64 * 1024;
 /**
  * quiche 0.18 forgets a stream that the peer has ended as soon as all our data is acknowledged, and
  * with it an end of ours that went out alone, after the data, and was lost: the peer would wait for
- * it for ever. So such an end waits until the data must have been acknowledged; what forgets the
- * stream then is the acknowledgement of the end itself.
+ * it for ever. So such an end waits until the data must have been acknowledged and it can go out at
+ * once; what forgets the stream then is the acknowledgement of the end itself.
  */
 const LONE_END_RTTS = 2;
 const LONE_END_MIN_MS = 30;
@@ -30,6 +30,8 @@ export interface StreamHost {
   /** Undefined once the connection is closed. */
   readonly native: NativeConnection | undefined;
   readonly rttMs: number;
+  /** Whether what is handed to quiche now also goes out now, as far as its windows let it. */
+  readonly sendsFreely: boolean;
   /** Asks for `pumpWrite` in this turn of the event loop. */
   wantWrite(stream: QuicStream): void;
   /** Asks for `pumpRead` in this turn of the event loop. */
@@ -119,7 +121,7 @@ export class QuicStream extends Duplex {
         if (progress !== 'done') return progress;
       }
       if (this.#onFinished !== undefined) {
-        if (urgency !== 'last' && this.#endsTooEarly(now)) return 'early';
+        if (urgency !== 'last' && this.#endsTooEarly(native, now)) return 'early';
         native.streamSend(this.id, NOTHING, true);
         this.#writeEnded = true;
         const done = this.#onFinished;
@@ -132,10 +134,11 @@ export class QuicStream extends Duplex {
     return 'done';
   }
 
-  #endsTooEarly(now: number): boolean {
+  #endsTooEarly(native: NativeConnection, now: number): boolean {
     if (!this.#readEnded || this.#wroteAt === now) return false;
     const waited = now - this.#wroteAt;
-    return waited < LONE_END_MIN_MS || waited < LONE_END_RTTS * this.#host.rttMs;
+    if (waited < LONE_END_MIN_MS || waited < LONE_END_RTTS * this.#host.rttMs) return true;
+    return !this.#host.sendsFreely || native.streamCapacity(this.id) === 0;
   }
 
   #writeChunk(
