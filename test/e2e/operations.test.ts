@@ -204,11 +204,11 @@ describe('several servers under a supervisor', () => {
   });
   afterAll(() => cluster[Symbol.asyncDispose]());
 
-  function supervise(name: string): void {
+  function supervise(name: string, args: readonly string[] = []): void {
     file = join(cluster.directory, `${name}.log`);
     supervisor = cluster.launch('rendezvous', {}, [
       ...clustersOf(cluster.balancers),
-      ...['--processes', '2', '--log-file', file],
+      ...['--processes', '2', '--log-file', file, ...args],
     ]);
   }
   const ready = (): Promise<Daemon> => cluster.adopt('rendezvous', supervisor);
@@ -253,6 +253,18 @@ describe('several servers under a supervisor', () => {
     await expect.poll(() => all.filter(isAlive), { timeout: PATIENCE_MS }).toEqual([]);
     const stops = (await logLines(file)).filter(({ event }) => event === 'stopping');
     expect(stops.map(({ reason }) => reason)).toEqual(all.map(() => 'the supervisor is gone'));
+  });
+
+  it('are ended and started anew when they outgrow their memory', async () => {
+    // No program of Node's fits in there.
+    supervise('memory', ['--max-memory', '1MiB']);
+    const ended = ({ event }: LogLine): boolean => event === 'worker ended';
+    expect(await logged(file, ended)).toMatchObject({ signal: 'SIGKILL', code: null });
+    await expect.poll(workers, { timeout: PATIENCE_MS }).toHaveLength(4);
+    supervisor.signal('SIGTERM');
+    expect(await supervisor.ended).toEqual({ code: 0, signal: null });
+    expect(supervisor.stderr).toContain('over its bound of 1048576');
+    expect((await workers()).filter(isAlive)).toEqual([]);
   });
 
   it('are not tried for ever where they cannot begin', async () => {

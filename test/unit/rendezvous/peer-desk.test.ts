@@ -163,6 +163,35 @@ describe('a conversation', () => {
     expect(desk.registered).toBe(0);
   });
 
+  it.each([
+    ['its server is full', { maxPeers: 1 }, 'b', 'many peers as it can'],
+    ['its network has too many peers', { peersPerSource: 1 }, 'b', 'from your network as it may'],
+    ['its network registers too often', { registrationsPerMinute: 1 }, 'b', 'registrations a min'],
+    ['its key has too many names', {}, 'a', 'as many names here as one key may'],
+  ])('is refused, with a time to come back, while %s', (_what, limits, digit, sentence) => {
+    const desk = new PeerDesk({
+      serverId: 'here',
+      introducer: new Introducer('here', new ReplicatedTable(), 1),
+      checkCookie: () => undefined,
+      admission: new Admission({
+        ...{ maxPeers: 9, peersPerSource: 9, registrationsPerMinute: 9, ...limits },
+      }),
+    });
+    desk.serve();
+    desk.opened(1, { key: key('a'), source: SOURCE }, at(0));
+    expect(told(desk.frame(1, hello('alice', []), at(0)), 1)).toEqual(['welcome']);
+    desk.opened(2, { key: key(digit), source: SOURCE }, at(1));
+    const [refusal] = desk.frame(2, hello('bob', []), at(1));
+    const fault = refusal?.type === 'send' ? refusal.frame.kind : undefined;
+    expect(fault).toMatchObject({ $case: 'error', value: { code: 'CHATTY_OVERLOADED' } });
+    if (fault?.$case !== 'error') throw new Error('it was no error');
+    expect(fault.value.message).toContain(sentence);
+    expect(fault.value.retryAfterMs).toBeGreaterThanOrEqual(1_000);
+    desk.closed(1, at(2));
+    desk.opened(3, { key: key(digit), source: SOURCE }, at(60_001));
+    expect(told(desk.frame(3, hello('bob', []), at(60_001)), 3)).toEqual(['welcome']);
+  });
+
   it('is refused while the server starts, when it is full, and when it stops', () => {
     const starting = new PeerDesk({
       serverId: 'here',
