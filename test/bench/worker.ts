@@ -1,6 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 
+/** No task takes so long, unless something is broken. */
+const MAX_TASK_MS = 120_000;
+
 /** What a process has used since it began. */
 export interface Usage {
   readonly rssBytes: number;
@@ -26,13 +29,14 @@ export class Worker<Of extends Tasks> implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  /** Has the task done. @throws Error with what the worker threw, or if it ends. */
+  /** Has the task done. @throws Error with what the worker threw, or if it ends or hangs. */
   async run<Name extends keyof Of & string>(
     name: Name,
     argument: Argument<Of[Name]>,
   ): Promise<Answer<Of[Name]>> {
     const ended = new AbortController();
-    const answered = once(this.#child, 'message', { signal: ended.signal });
+    const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(MAX_TASK_MS)]);
+    const answered = once(this.#child, 'message', { signal });
     const onExit = (): void => ended.abort(new Error(`a process ended during ${name}`));
     this.#child.once('exit', onExit);
     try {

@@ -31,9 +31,15 @@ const endpoint = (): Promise<QuicEndpoint> =>
   });
 const portOf = ({ addresses }: QuicEndpoint): number => addresses[0]?.port ?? 0;
 
+interface Wanted {
+  readonly $case: ServerFrame['$case'];
+  readonly found: () => void;
+  readonly refused: (error: Error) => void;
+}
+
 class Waiting {
   readonly #stream: QuicStream;
-  #wanted: { readonly $case: ServerFrame['$case']; readonly found: () => void } | undefined;
+  #wanted: Wanted | undefined;
 
   private constructor(stream: QuicStream) {
     this.#stream = stream;
@@ -41,8 +47,8 @@ class Waiting {
     stream.on('data', (chunk: Buffer) => {
       for (const bytes of decoder.push(chunk)) {
         const { kind } = ServerToPeer.decode(bytes);
-        if (kind?.$case === 'error') throw new Error(`the server says ${kind.value.message}`);
         if (kind?.$case === this.#wanted?.$case) this.#wanted?.found();
+        else if (kind?.$case === 'error') this.#wanted?.refused(new Error(kind.value.message));
       }
     });
   }
@@ -81,10 +87,10 @@ class Waiting {
     return peer;
   }
 
-  /** The next frame of this kind, asked for before what brings it. */
+  /** The next frame of this kind, asked for before what brings it. @throws Error if it is refused. */
   next($case: ServerFrame['$case']): Promise<number> {
-    return new Promise((resolve) => {
-      this.#wanted = { $case, found: () => resolve(performance.now()) };
+    return new Promise((resolve, reject) => {
+      this.#wanted = { $case, found: () => resolve(performance.now()), refused: reject };
     });
   }
 
