@@ -138,6 +138,7 @@ export class Connection implements QuicConnection {
   #lastSentAt: number;
   #heldBackUntil = Infinity;
   #lingered = 0;
+  #heard = false;
   #unheard = 0;
   /** When the keep-alive was sent since which nothing has come. */
   #askedAt = Infinity;
@@ -292,6 +293,7 @@ export class Connection implements QuicConnection {
   #receive(datagram: Uint8Array, from: HostPort): void {
     const native = this.#native;
     if (native === undefined) return;
+    this.#heard = true;
     this.#unheard = 0;
     this.#askedAt = Infinity;
     if (this.role === 'dialer') this.#firstFlight = undefined;
@@ -456,6 +458,10 @@ export class Connection implements QuicConnection {
       this.#migrate(native);
     }
     if (native.isReadable()) this.#read(native);
+    if (this.#heard) {
+      this.#heard = false;
+      for (const stream of this.#streams.values()) stream.noticeEnd(native);
+    }
     if (this.#writers.size > 0 && this.#lingered === 0) this.#write(native, now);
   }
 

@@ -189,6 +189,16 @@ export class QuicStream extends Duplex {
     }
   }
 
+  /**
+   * Finds an end that quiche 0.18 does not report: one that comes with a repetition of data that was
+   * read before leaves the stream unreadable, and ended.
+   */
+  noticeEnd(native: NativeConnection): void {
+    if (this.#readEnded || this.destroyed || !native.streamFinished(this.id)) return;
+    this.#readEnded = true;
+    this.push(null);
+  }
+
   #fail(error: unknown): void {
     const peer = peerStreamError(error);
     // After a reset the reading side is shut down too: else quiche keeps the stream for a reader.

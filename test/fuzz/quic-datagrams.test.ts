@@ -12,9 +12,9 @@ import {
   exchange,
   openEndpoint,
   openServer,
-  until,
 } from '../unit/quic/harness.ts';
 import { cryptoFrame, initialPacket, randomFrames } from './initial-packet.ts';
+import { firstInitials } from '../unit/quic/initials.ts';
 import { SkippingClock } from '../unit/quic/skipping-clock.ts';
 import { UdpProxy } from '../unit/quic/udp-proxy.ts';
 
@@ -80,23 +80,6 @@ async function captured(): Promise<Buffer[]> {
   }
   proxy.close();
   return datagrams;
-}
-
-/** First datagrams of real clients that never say anything more. */
-async function firstInitials(count: number): Promise<Buffer[]> {
-  const initials: Buffer[] = [];
-  const sink = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(sink, 'listening');
-  sink.on('message', (datagram) => initials.push(datagram));
-  const client = await openEndpoint();
-  const remote = { host: '127.0.0.1', port: sink.address().port };
-  for (let dialled = 0; dialled < count; dialled++) {
-    void dialServer(client, remote).catch(() => undefined);
-  }
-  await until(() => initials.length >= count);
-  await client.close();
-  sink.close();
-  return initials;
 }
 
 /** An Initial that decrypts, around frames that need not make sense. */
