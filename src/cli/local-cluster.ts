@@ -116,7 +116,9 @@ export class LocalCluster implements AsyncDisposable {
     ];
     await this.#startAll('loadbalancer', this.#options.loadBalancers, common);
     const balancers = this.#members.flatMap(({ cluster }) => ['--loadbalancer', cluster]);
-    await this.#startAll('rendezvous', this.#options.rendezvousServers, [...common, ...balancers]);
+    // Whatever the environment says: the process started is the one that holds the sockets.
+    const args = [...common, ...balancers, '--processes', '1'];
+    await this.#startAll('rendezvous', this.#options.rendezvousServers, args);
     await Promise.all(this.loadBalancers.map((address) => this.#untilComplete(address)));
   }
 
