@@ -62,7 +62,9 @@ export class Cluster {
   #grpc: GrpcServer | undefined;
   #self: Member | undefined;
   #timer: Timer | undefined;
+  /** It is on no list any more, and is not to get on one again; those who wait are still served. */
   #leaving = false;
+  #stopped = false;
 
   private constructor(options: ClusterOptions) {
     const { selfId, tls, clock, random, logger, table, loadBalancers } = options;
@@ -151,6 +153,7 @@ export class Cluster {
   async stop(): Promise<void> {
     const { clock } = this.#options;
     this.#leaving = true;
+    this.#stopped = true;
     this.#health.set('not-serving');
     this.#registrar.stop();
     this.#timer?.cancel();
@@ -206,7 +209,7 @@ export class Cluster {
 
   #act(effect: MembershipEffect): void {
     const { handlers, loadBalancers, logger } = this.#options;
-    if (this.#leaving) return;
+    if (this.#stopped) return;
     switch (effect.type) {
       case 'dial':
         // Its outcome is an input of its own: not within this step.
@@ -220,6 +223,7 @@ export class Cluster {
         handlers.purge(effect.id);
         break;
       case 'serve':
+        if (this.#leaving) break;
         this.#health.set('serving');
         handlers.serve();
         if (loadBalancers.length === 0) handlers.listed();
@@ -231,7 +235,7 @@ export class Cluster {
   #arm(now: number): void {
     this.#timer?.cancel();
     const at = this.#membership.nextDeadline(now);
-    if (at === undefined || this.#leaving) return;
+    if (at === undefined || this.#stopped) return;
     this.#timer = this.#options.clock.setTimer(at - now, () => this.#step({ type: 'tick' }));
   }
 }

@@ -53,8 +53,11 @@ const HEARTBEAT_MS = 2_000;
 /** A stream on which nothing was heard for two heartbeats and some is broken. */
 const SILENT_MS = 5_000;
 const DIGEST_EVERY_MS = 30_000;
-/** A snapshot that did not repair a difference is not asked for again sooner. */
-const REPAIR_EVERY_MS = 30_000;
+/**
+ * A digest makes us ask for a snapshot no more often: the next of an honest server's does again, also
+ * where it was less long on its way.
+ */
+const REPAIR_EVERY_MS = DIGEST_EVERY_MS / 2;
 const MAX_FACTS = 1_000;
 const MAX_REPORTED = 1_000;
 
@@ -82,7 +85,7 @@ export class ReplicationSession {
   /** The number of the other side's last change known here; undefined: a snapshot is to come. */
   #theirSeq: number | undefined;
   #arriving: { readonly seq: bigint; readonly records: PeerRecord[] } | undefined;
-  #askedAt = -Infinity;
+  #repairedAt = -Infinity;
   #closed = false;
 
   /** @param wanted the id of the member that was called; undefined where this server was. */
@@ -193,14 +196,17 @@ export class ReplicationSession {
       case 'snapshot':
         return this.#part(kind.value, other.id);
       case 'updates':
-        return this.#updates(kind.value, other.id, now);
+        return this.#updates(kind.value, other.id);
       case 'digest': {
         const { seq, count, checksum } = kind.value;
         if (this.#theirSeq === undefined) return [];
         const held = this.#source.digestOf(other.id);
         const same =
           BigInt(this.#theirSeq) === seq && held.count === count && held.checksum === checksum;
-        if (!same && now - this.#askedAt >= REPAIR_EVERY_MS) this.#ask(now);
+        if (!same && now - this.#repairedAt >= REPAIR_EVERY_MS) {
+          this.#repairedAt = now;
+          this.#ask();
+        }
         return [];
       }
       case 'snapshotRequest':
@@ -244,18 +250,14 @@ export class ReplicationSession {
     return [...effects, { type: 'retain', records: all }];
   }
 
-  #updates(
-    { updates, firstMadeAt }: Updates,
-    owner: string,
-    now: number,
-  ): readonly ReplicationEffect[] {
+  #updates({ updates, firstMadeAt }: Updates, owner: string): readonly ReplicationEffect[] {
     const effects: ReplicationEffect[] = [];
     for (const { seq, change } of updates) {
       if (this.#theirSeq === undefined) break;
       const missed = seq - BigInt(this.#theirSeq);
       if (missed <= 0n) continue;
       if (missed > 1n) {
-        this.#ask(now);
+        this.#ask();
         break;
       }
       this.#theirSeq += 1;
@@ -273,10 +275,9 @@ export class ReplicationSession {
   }
 
   /** Asks for a snapshot; what comes before it is of no use. */
-  #ask(now: number): void {
+  #ask(): void {
     this.#theirSeq = undefined;
     this.#arriving = undefined;
-    this.#askedAt = now;
     this.#asks = true;
   }
 

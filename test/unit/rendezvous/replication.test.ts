@@ -198,6 +198,33 @@ describe('what a server hears', () => {
     expect(kinds(here.says(31_000))).not.toContain('snapshotRequest');
   });
 
+  it('makes it ask again at the next digest, though that was less long on its way', () => {
+    const [there, here] = [new Side(owned(2)), new Side()];
+    here.hears(there.says());
+    here.held.remove(ID, record({ name: 'peer 0' }));
+    here.hears(there.says(30_000), 30_060);
+    there.hears(here.says(30_060), 30_120);
+    here.hears(there.says(30_120), 30_180);
+    here.held.remove(ID, record({ name: 'peer 1' }));
+    here.hears(there.says(60_000), 60_001);
+    expect(kinds(here.says(60_001))).toContain('snapshotRequest');
+  });
+
+  it('makes it ask at a digest, though it has just asked because a change was missing', () => {
+    const [there, here] = [new Side(owned(2)), new Side()];
+    here.hears(there.says());
+    there.add('lost');
+    there.says();
+    there.add('next');
+    here.hears(there.says(), 29_000);
+    there.hears(here.says(29_000), 29_001);
+    here.hears(there.says(29_001), 29_002);
+    expect(here.held.size).toBe(4);
+    here.held.remove(ID, record({ name: 'peer 1' }));
+    here.hears(there.says(30_000), 30_001);
+    expect(kinds(here.says(30_001))).toContain('snapshotRequest');
+  });
+
   it('leaves it in peace while the digest is the same', () => {
     const [there, here] = [new Side(owned(3)), new Side()];
     here.hears(there.says());
