@@ -15,8 +15,15 @@ interface Daemon {
 
 /** What operators' tools are told of a daemon, and where. */
 interface Operations {
-  readonly listen: Address | 'off';
+  readonly listen: Address;
   readonly metrics: Metrics;
+}
+
+/** What a daemon needs to answer operators. @returns undefined where that is off: it costs nothing. */
+export async function operationsAt(listen: Address | 'off'): Promise<Operations | undefined> {
+  if (listen === 'off') return undefined;
+  const { Metrics } = await import('./metrics.ts');
+  return { listen, metrics: new Metrics() };
 }
 
 /**
@@ -26,7 +33,7 @@ interface Operations {
 export async function runDaemon(
   daemon: Daemon,
   context: Context,
-  operations: Operations,
+  operations: Operations | undefined,
 ): Promise<number> {
   const { io, logger, signal } = context;
   const ended = new Promise<'ended'>((resolve) => {
@@ -37,9 +44,8 @@ export async function runDaemon(
     peers: daemon.peerAddresses.map(formatAddress)[0],
     cluster: daemon.clusterAddresses.map(formatAddress)[0],
   };
-  const { listen, metrics } = operations;
   const server =
-    listen === 'off' ? undefined : await OperationsServer.listen(listen, metrics, logger);
+    operations && (await OperationsServer.listen(operations.listen, operations.metrics, logger));
   logger.info('listening', {
     ...addresses,
     operations: server?.address && formatAddress(server.address),

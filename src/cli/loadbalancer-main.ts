@@ -33,15 +33,13 @@ const program = defineCommand({
       { LoadBalancer },
       { readTlsDirectory },
       { routeGrpcLog },
-      { runDaemon },
-      { Metrics },
+      { operationsAt, runDaemon },
       { measureLoadBalancer },
     ] = await Promise.all([
       import('../loadbalancer/load-balancer.ts'),
       import('../rpc/tls-files.ts'),
       import('../rpc/grpc-log.ts'),
       import('./daemon.ts'),
-      import('./metrics.ts'),
       import('./loadbalancer-metrics.ts'),
     ]);
     const { logger } = context;
@@ -55,9 +53,9 @@ const program = defineCommand({
       clock,
       random,
     });
-    const metrics = new Metrics();
-    measureLoadBalancer(metrics, balancer);
-    return runDaemon(balancer, context, { listen: values.operationsListen, metrics });
+    const operations = await operationsAt(values.operationsListen);
+    if (operations !== undefined) measureLoadBalancer(operations.metrics, balancer);
+    return runDaemon(balancer, context, operations);
   },
 });
 

@@ -29,8 +29,7 @@ async function serve(values: Values, context: Context): Promise<number> {
     { startStallWatchdog },
     { readTlsDirectory },
     { routeGrpcLog },
-    { runDaemon },
-    { Metrics },
+    { operationsAt, runDaemon },
     { measureRendezvous, observeRendezvous },
     { supervision },
   ] = await Promise.all([
@@ -39,7 +38,6 @@ async function serve(values: Values, context: Context): Promise<number> {
     import('../rpc/tls-files.ts'),
     import('../rpc/grpc-log.ts'),
     import('./daemon.ts'),
-    import('./metrics.ts'),
     import('./rendezvous-metrics.ts'),
     import('./supervised.ts'),
   ]);
@@ -49,7 +47,7 @@ async function serve(values: Values, context: Context): Promise<number> {
     supervisor === undefined ? context.signal : AbortSignal.any([context.signal, supervisor.stop]);
   routeGrpcLog(logger);
   startStallWatchdog({ maxRssBytes: values.maxMemory });
-  const metrics = new Metrics();
+  const operations = await operationsAt(values.operationsListen);
   const { maxPeers, peersPerSource, registrationsPerMinute, namesPerKey, maxRecords } = values;
   const server = await RendezvousServer.start({
     listen: values.listen,
@@ -62,16 +60,16 @@ async function serve(values: Values, context: Context): Promise<number> {
     clock,
     random,
     settings: { maxPeers, peersPerSource, registrationsPerMinute, namesPerKey, maxRecords },
-    observer: observeRendezvous(metrics),
+    observer: operations && observeRendezvous(operations.metrics),
   });
-  measureRendezvous(metrics, server);
+  if (operations !== undefined) measureRendezvous(operations.metrics, server);
   const { peerAddresses, clusterAddresses, ready } = server;
   void ready.then(() => supervisor?.ready());
   const stop = (): Promise<void> => server.drain(supervisor?.gone);
   return runDaemon(
     { peerAddresses, clusterAddresses, ready, stop },
     { ...context, signal },
-    { listen: values.operationsListen, metrics },
+    operations,
   );
 }
 
