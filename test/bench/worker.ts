@@ -4,12 +4,6 @@ import { once } from 'node:events';
 /** No task takes so long, unless something is broken. */
 const MAX_TASK_MS = 120_000;
 
-/** What a process has used since it began. */
-export interface Usage {
-  readonly rssBytes: number;
-  readonly cpuMs: number;
-}
-
 /** Of a worker's requests, their arguments and their answers, by name. */
 export type Tasks = Record<string, (argument: never) => unknown>;
 
@@ -71,16 +65,16 @@ export function serveTasks(tasks: Tasks): void {
   });
 }
 
-let collectingMs = 0;
-
-/** Of this process: memory once its garbage is gone, and CPU without what removing that cost. */
-export function usage(): Usage {
-  const before = process.cpuUsage();
+/** What this process holds once its garbage is gone. Collecting it costs CPU. */
+export function rssBytes(): number {
   for (let count = 0; count < 3; count++) globalThis.gc?.();
-  const collecting = process.cpuUsage(before);
-  collectingMs += (collecting.user + collecting.system) / 1000;
+  return process.memoryUsage.rss();
+}
+
+/** CPU of all of this process's threads since it began. */
+export function cpuMs(): number {
   const { user, system } = process.cpuUsage();
-  return { rssBytes: process.memoryUsage.rss(), cpuMs: (user + system) / 1000 - collectingMs };
+  return (user + system) / 1000;
 }
 
 export function percentile(times: readonly number[], share: number): number {

@@ -6,7 +6,7 @@ import { systemRandom } from '../../../src/base/random.ts';
 import { LoadBalancer } from '../../../src/loadbalancer/load-balancer.ts';
 import { RendezvousServer } from '../../../src/rendezvous/rendezvous-server.ts';
 import type { ClusterTls } from '../../../src/rpc/tls-files.ts';
-import { serveTasks, usage } from '../worker.ts';
+import { cpuMs, rssBytes, serveTasks } from '../worker.ts';
 
 /**
  * The process of one daemon. It runs the very classes that the commands run; what is added is the
@@ -53,7 +53,9 @@ const tasks = {
     return started(server);
   },
 
-  usage: () => usage(),
+  rssBytes: () => rssBytes(),
+
+  cpuMs: () => cpuMs(),
 
   /**
    * From now on, watches for the next datagram that comes from port `wisher` and makes one go to port

@@ -35,28 +35,30 @@ export async function measureWaiting(
   await using crowd = new Worker<CrowdTasks>(CROWD);
 
   await crowd.run('join', { server: peers, first: 0, count: FIRST });
-  const before = await server.run('usage', undefined);
+  const rssBefore = await server.run('rssBytes', undefined);
+  const cpuBefore = await server.run('cpuMs', undefined);
   const joined = count - FIRST;
   const joinedFrom = performance.now();
   const rate = await crowd.run('join', { server: peers, first: FIRST, count: joined });
   const joinedInMs = performance.now() - joinedFrom;
   note('joins', rate, '/s');
   await pause(SETTLE_MS);
-  const after = await server.run('usage', undefined);
-  note("CPU a join, server's", ((after.cpuMs - before.cpuMs) / joined) * 1000, 'µs');
-  note('memory a waiting peer', (after.rssBytes - before.rssBytes) / joined / 1024, 'KiB');
+  const cpuAfter = await server.run('cpuMs', undefined);
+  note("CPU a join, server's", ((cpuAfter - cpuBefore) / joined) * 1000, 'µs');
 
   const idle = async (metric: string, forMs: number): Promise<void> => {
-    const from = await server.run('usage', undefined);
+    const from = await server.run('cpuMs', undefined);
     const fromAt = performance.now();
     await pause(forMs);
-    const to = await server.run('usage', undefined);
-    note(metric, ((to.cpuMs - from.cpuMs) / (performance.now() - fromAt)) * 100, '%');
+    const to = await server.run('cpuMs', undefined);
+    note(metric, ((to - from) / (performance.now() - fromAt)) * 100, '%');
   };
   // Nobody pings before the first who joined does.
   const quietMs = Math.min(MAX_QUIET_MS, KEEP_ALIVE_MS - joinedInMs - 2 * SETTLE_MS);
   if (quietMs >= MIN_QUIET_MS) await idle(`CPU of ${count} waiting, no pings`, quietMs);
   await idle(`CPU of ${count} waiting, a ping every 15 s`, KEEP_ALIVE_MS);
+  const rssAfter = await server.run('rssBytes', undefined);
+  note('memory a waiting peer', (rssAfter - rssBefore) / joined / 1024, 'KiB');
 
   const ports = await crowd.run('pair', { server: peers, count: pairs });
   await pause(SETTLE_MS);
