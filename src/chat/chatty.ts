@@ -132,7 +132,7 @@ export class Chatty implements AsyncDisposable {
       throw new ChattyError('CHATTY_USAGE', `registrations is ${registrations}, but 1 to 3 can be`);
     }
 
-    const events = new EventQueue<ChattyEvent>();
+    const events = new EventQueue<ChattyEvent>((event) => event.type === 'error' && event.fatal);
     const report = (error: ChattyError, fatal: boolean): void =>
       events.push({ type: 'error', error, fatal });
     const { state } = options;

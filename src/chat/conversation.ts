@@ -76,7 +76,7 @@ export interface ConversationOptions {
 export class Conversation {
   readonly friend: string;
   readonly #options: ConversationOptions;
-  readonly #events = new EventQueue<ConversationEvent>();
+  readonly #events = new EventQueue<ConversationEvent>(mustReachTheReader);
   readonly #session = new ConversationSession();
   readonly #link: FriendLink;
   readonly #writableWaiters: (() => void)[] = [];
@@ -102,7 +102,10 @@ export class Conversation {
     this.#events.push({ type: 'waiting', friend: this.friend });
   }
 
-  /** What happens, in order; ends when the conversation is closed. One reader. */
+  /**
+   * What happens, in order; ends when the conversation is closed. One reader. Where nobody reads, only
+   * messages and the last few thousand of the other events are kept.
+   */
   get events(): AsyncIterable<ConversationEvent> {
     return this.#events;
   }
@@ -327,4 +330,9 @@ export class Conversation {
       trust: this.#expected?.trust ?? 'first-use',
     };
   }
+}
+
+/** What the friend said waits however long: it is bounded by what may be unacknowledged. */
+function mustReachTheReader(event: ConversationEvent): boolean {
+  return event.type === 'message' || (event.type === 'error' && event.fatal);
 }

@@ -61,17 +61,29 @@ describe('an event queue', () => {
     expect(seen).toEqual([]);
   });
 
-  it('gives what is left to the next reader when one breaks off at the end of a batch', async () => {
+  it('gives what is left to the next reader when one breaks off, wherever', async () => {
     const queue = new EventQueue<number>();
-    queue.push(1);
+    for (const event of [1, 2, 3]) queue.push(event);
     for await (const event of queue) {
       expect(event).toBe(1);
       break;
     }
-    queue.push(2);
+    queue.push(4);
     queue.close();
     const { seen, done } = collect(queue);
     await done;
-    expect(seen).toEqual([2]);
+    expect(seen).toEqual([2, 3, 4]);
+  });
+
+  it('forgets the oldest where nobody reads, but nothing that must be kept', async () => {
+    const queue = new EventQueue<number>((event) => event % 10_000 === 0);
+    for (let event = 0; event < 100_000; event++) queue.push(event);
+    queue.close();
+    const { seen, done } = collect(queue);
+    await done;
+    expect(seen.length).toBeLessThan(5_000);
+    expect(seen.filter((event) => event % 10_000 === 0)).toHaveLength(10);
+    expect(seen.at(-1)).toBe(99_999);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 });
