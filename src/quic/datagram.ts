@@ -15,10 +15,10 @@ export const OUR_ID_BYTES = 16;
 /** The longest connection ID of QUIC version 1 (RFC 9000 §17.2). */
 const MAX_ID_BYTES = 20;
 /** The least an Initial must be carried in (RFC 9000 §14.1). */
-export const MIN_INITIAL_BYTES = 1200;
+const MIN_INITIAL_BYTES = 1200;
 /** The shortest destination ID a first Initial may have (RFC 9000 §7.2). */
 const MIN_INITIAL_ID_BYTES = 8;
-export const QUIC_VERSION = 1;
+const QUIC_VERSION = 1;
 
 export type DatagramKind = 'stun' | 'relay' | 'long' | 'short' | 'other';
 
