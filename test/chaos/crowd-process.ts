@@ -1,0 +1,56 @@
+import { Chatty } from '../../src/index.ts';
+import { monotonicMs, type FromCrowd, type ToCrowd } from './crowd-messages.ts';
+
+/**
+ * The process of many people, each an instance of the library with sockets and a key of its own. Each
+ * says one line to its friend, and stays until it is told to leave.
+ */
+const people = new Map<string, Chatty>();
+const tell = (message: FromCrowd): void => void process.send?.(message);
+
+async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void> {
+  const { name, friend, loadBalancers, caPem, host } = order;
+  const listen = [{ host, port: 0 }];
+  const me = await Chatty.open({ name, loadBalancers, caPem, listen });
+  people.set(name, me);
+  void complain(name, me);
+  const wishedAt = monotonicMs();
+  const conversation = me.connect(friend);
+  void conversation.send(`from ${name}`);
+  const left = new Set(['message', 'delivered']);
+  for await (const event of conversation.events) {
+    if (event.type === 'matched') tell({ type: 'matched', name, wishedAt, at: monotonicMs() });
+    if (event.type === 'connected') tell({ type: 'connected', name, at: monotonicMs() });
+    if (event.type === 'message') event.accept();
+    if (event.type === 'error' && event.fatal) {
+      tell({ type: 'failed', name, why: `${event.error.code}: ${event.error.message}` });
+    }
+    if (left.delete(event.type) && left.size === 0) tell({ type: 'met', name });
+  }
+}
+
+async function complain(name: string, me: Chatty): Promise<void> {
+  for await (const event of me.events) {
+    if (event.type !== 'error' || !event.fatal) continue;
+    tell({ type: 'failed', name, why: `${event.error.code}: ${event.error.message}` });
+  }
+}
+
+async function leave(name: string): Promise<void> {
+  const me = people.get(name);
+  people.delete(name);
+  await me?.close();
+}
+
+process.on('disconnect', () => process.exit());
+process.on('message', (message: ToCrowd) => {
+  if (message.type === 'arrive') {
+    arrive(message).catch((error: unknown) =>
+      tell({ type: 'failed', name: message.name, why: String(error) }),
+    );
+  } else if (message.type === 'leave') void leave(message.name);
+  else {
+    void Promise.all([...people.keys()].map(leave)).then(() => tell({ type: 'all-left' }));
+  }
+});
+tell({ type: 'here' });

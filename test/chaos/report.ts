@@ -1,0 +1,140 @@
+import type { Pair } from './crowd.ts';
+import { describeFault, type Fault } from './faults.ts';
+import type { Table } from './observer.ts';
+import type { TalkResult } from './talk.ts';
+
+export interface Findings {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly pairs: readonly Pair[];
+  /** When the first fault struck, on the clock of the pairs. */
+  readonly calmUntil: number;
+  readonly faults: readonly Fault[];
+  readonly talks: readonly TalkResult[];
+  /** Until a killed server was in no list any more, with whether something else was broken then. */
+  readonly outAfterMs: readonly { readonly ms: number; readonly alone: boolean }[];
+  /** From the end of the last fault; undefined: never. */
+  readonly equalAfterMs: number | undefined;
+  /** From when the last peer had left. */
+  readonly emptyAfterMs: number | undefined;
+  readonly tables: readonly Table[] | undefined;
+  readonly mishaps: readonly string[];
+}
+
+interface Times {
+  readonly count: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly worst: number;
+}
+
+/** What was found, as figures; times in milliseconds. */
+export function figuresOf(findings: Findings) {
+  const { pairs, talks, calmUntil, outAfterMs, tables } = findings;
+  const matchMs = (pair: Pair): number => Math.max(...pair.matchedAt.values()) - pair.wishedAt;
+  const met = pairs.filter((pair) => pair.hasMet);
+  const calm = met.filter((pair) => Math.max(...pair.connectedAt.values()) < calmUntil);
+  const lost = pairs.filter((pair) => !pair.hasMet);
+  const sum = (of: (talk: TalkResult) => number): number =>
+    talks.reduce((total, talk) => total + of(talk), 0);
+  const out = (alone: boolean): Times =>
+    timesOf(outAfterMs.filter((each) => each.alone === alone).map(({ ms }) => ms));
+  return {
+    seed: findings.seed,
+    seconds: findings.seconds,
+    faults: findings.faults.map(
+      (fault) => `${(fault.at / 1_000).toFixed(1)} ${describeFault(fault)}`,
+    ),
+    pairs: {
+      arrived: pairs.length,
+      matched: pairs.filter(({ matchedAt }) => matchedAt.size === 2).length,
+      met: met.length,
+      lost: lost.length,
+      troubles: [...new Set(pairs.flatMap(({ trouble }) => trouble ?? []))],
+    },
+    matchMsInCalm: timesOf(calm.map(matchMs)),
+    matchMsUnderFire: timesOf(met.filter((pair) => !calm.includes(pair)).map(matchMs)),
+    talks: {
+      said: sum(({ said }) => said),
+      lost: sum((talk) => talk.lost),
+      disordered: sum(({ disordered }) => disordered),
+      reconnects: sum(({ reconnects }) => reconnects),
+      delayMs: timesOf(talks.flatMap(({ delaysMs }) => delaysMs)),
+      unclean: talks.flatMap(({ unclean }) => unclean),
+    },
+    killedServerOutAfterMs: { nothingElseBroken: out(true), otherFaultsToo: out(false) },
+    tablesEqualAfterMs: round(findings.equalAfterMs),
+    tablesEmptyAfterMs: round(findings.emptyAfterMs),
+    ghosts: Math.max(...(tables?.map(({ records }) => records) ?? [NaN])),
+    mishaps: findings.mishaps,
+  };
+}
+
+export type Figures = ReturnType<typeof figuresOf>;
+
+/** What ought to hold and did not; empty where all is well. */
+export function breachesOf(figures: Figures): string[] {
+  const { pairs, talks, ghosts, mishaps } = figures;
+  return [
+    ...(pairs.arrived === 0 ? ['nobody arrived'] : []),
+    ...(pairs.lost > 0 ? [`${pairs.lost} pairs were lost`] : []),
+    ...(talks.lost > 0 ? [`${talks.lost} messages were lost`] : []),
+    ...(talks.disordered > 0 ? [`${talks.disordered} messages came twice or out of order`] : []),
+    ...(figures.tablesEqualAfterMs === undefined ? ['the tables did not become equal'] : []),
+    ...(ghosts === 0 ? [] : [`${ghosts} ghosts were left`]),
+    ...talks.unclean,
+    ...mishaps,
+  ];
+}
+
+export function describeFigures(figures: Figures): string {
+  const { pairs, talks, killedServerOutAfterMs: out } = figures;
+  const rows: [string, string][] = [
+    ['seed, seconds', `${figures.seed}, ${figures.seconds}`],
+    ['faults', String(figures.faults.length)],
+    [
+      'pairs arrived, matched, met, lost',
+      [pairs.arrived, pairs.matched, pairs.met, pairs.lost].join(', '),
+    ],
+    ['time to match in calm', describe(figures.matchMsInCalm)],
+    ['time to match under fire', describe(figures.matchMsUnderFire)],
+    [
+      'messages of running chats, lost, disordered',
+      [talks.said, talks.lost, talks.disordered].join(', '),
+    ],
+    ['their delay', describe(talks.delayMs)],
+    ['their reconnections', String(talks.reconnects)],
+    ['a killed server is off every list, nothing else broken', describe(out.nothingElseBroken)],
+    ['the same, other faults at the same time', describe(out.otherFaultsToo)],
+    ['tables equal after the last fault', seconds(figures.tablesEqualAfterMs)],
+    ['tables empty after the last peer left', seconds(figures.tablesEmptyAfterMs)],
+    ['ghosts left', String(figures.ghosts)],
+  ];
+  const width = Math.max(...rows.map(([what]) => what.length));
+  const troubles = pairs.troubles.map((trouble) => `trouble: ${trouble}`);
+  const breaches = breachesOf(figures).map((breach) => `BREACH: ${breach}`);
+  return [
+    ...rows.map(([what, figure]) => `${what.padEnd(width)}  ${figure}`),
+    ...troubles,
+    ...breaches,
+  ].join('\n');
+}
+
+function timesOf(times: readonly number[]): Times {
+  const sorted = [...times].sort((a, b) => a - b);
+  const at = (share: number): number =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN);
+  return { count: sorted.length, p50: at(0.5), p99: at(0.99), worst: at(1) };
+}
+
+function describe({ count, p50, p99, worst }: Times): string {
+  return count === 0 ? '–' : `p50 ${p50} ms, p99 ${p99} ms, worst ${worst} ms (${count})`;
+}
+
+function seconds(ms: number | undefined): string {
+  return ms === undefined ? 'never' : `${(ms / 1_000).toFixed(1)} s`;
+}
+
+function round(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : Math.round(ms);
+}
