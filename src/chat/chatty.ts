@@ -43,6 +43,8 @@ export interface ChattyOptions {
   readonly listen?: readonly Address[] | undefined;
   /** On how many servers to wait at once, 1 to 3 (default 2). */
   readonly registrations?: number | undefined;
+  /** Closes everything when it aborts, as `close` does. */
+  readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -63,6 +65,8 @@ export type ChattyEvent =
 export interface ConnectOptions {
   /** The friend's key as `sha256-…`, learned by another way: nobody else is accepted. */
   readonly friendKey?: string | undefined;
+  /** Closes the conversation when it aborts, without a word to the friend. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -89,6 +93,9 @@ export class Chatty implements AsyncDisposable {
   readonly #events: EventQueue<ChattyEvent>;
   readonly #identity: Identity;
   readonly #conversations = new Map<string, Conversation>();
+  /** By friend, the highest id used so far: ids stay unique while the program runs. */
+  readonly #lastIds = new Map<string, number>();
+  #forgetSignal: () => void = () => undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(parts: {
@@ -114,9 +121,10 @@ export class Chatty implements AsyncDisposable {
   /**
    * Reads or makes the key, opens the sockets and begins to look for servers; does not wait for one.
    * @throws ChattyError CHATTY_USAGE (name, addresses), CHATTY_KEY_FILE, CHATTY_PLATFORM (no QUIC
-   * here), CHATTY_PORT_IN_USE.
+   * here), CHATTY_PORT_IN_USE; the signal's reason if it has aborted.
    */
   static async open(options: ChattyOptions): Promise<Chatty> {
+    options.signal?.throwIfAborted();
     const clock = options.clock ?? systemClock;
     const random = options.random ?? systemRandom;
     const startedAt = clock.now();
@@ -178,7 +186,16 @@ export class Chatty implements AsyncDisposable {
         servers: (servers) => trust.keepServers(servers),
       },
     });
-    return new Chatty({ name, node, clock, startedAt, known, trust, events, identity });
+    const chatty = new Chatty({ name, node, clock, startedAt, known, trust, events, identity });
+    const { signal } = options;
+    const onAbort = (): void => void chatty.close();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    chatty.#forgetSignal = () => signal?.removeEventListener('abort', onAbort);
+    if (signal?.aborted === true) {
+      await chatty.close();
+      throw signal.reason as Error;
+    }
+    return chatty;
   }
 
   /** SHA-256 of one's own public key, as `sha256-…`: what a friend names as `friendKey`. */
@@ -195,9 +212,12 @@ export class Chatty implements AsyncDisposable {
    * Begins to wait for a friend; the conversation connects when the friend wishes for `name` too, and
    * stays until it is closed.
    * @throws ChattyError CHATTY_USAGE for a name that can be none, one's own, or one that is waited
-   * for already, and for a key that is none.
+   * for already, for a key that is none, and after `close`; the signal's reason if it has aborted.
    */
   connect(friendName: string, options: ConnectOptions = {}): Conversation {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    if (this.#closing !== undefined) throw new ChattyError('CHATTY_USAGE', 'this Chatty is closed');
     const friend = requireName(friendName, "the friend's name");
     if (friend === this.name) {
       throw new ChattyError('CHATTY_USAGE', 'the friend has your own name', {
@@ -217,7 +237,12 @@ export class Chatty implements AsyncDisposable {
       friend,
       expected,
       remember: (fingerprint) => this.#remember(friend, fingerprint, named),
-      onClosed: () => this.#conversations.delete(friend),
+      lastId: this.#lastIds.get(friend) ?? 0,
+      signal,
+      onClosed: (lastId) => {
+        this.#conversations.delete(friend);
+        this.#lastIds.set(friend, lastId);
+      },
     });
     this.#conversations.set(friend, conversation);
     return conversation;
@@ -234,6 +259,7 @@ export class Chatty implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#forgetSignal();
     for (const conversation of [...this.#conversations.values()]) conversation.close();
     await this.#node.close();
     await Promise.all([this.#trust.flush(), this.#known.flush()]);

@@ -69,7 +69,11 @@ export interface ConversationOptions {
   readonly expected: { readonly fingerprint: Uint8Array; readonly trust: Trust } | undefined;
   /** Keeps a key that was accepted on first use or proven. */
   remember(fingerprint: Uint8Array): void;
-  onClosed(): void;
+  /** The highest id of an earlier conversation with this friend in this session of ours. */
+  readonly lastId: number;
+  /** Ends the conversation at once when it aborts. */
+  readonly signal: AbortSignal | undefined;
+  onClosed(lastId: number): void;
 }
 
 /** The conversation with one friend; goes on across connections and sessions of theirs. */
@@ -77,14 +81,17 @@ export class Conversation {
   readonly friend: string;
   readonly #options: ConversationOptions;
   readonly #events = new EventQueue<ConversationEvent>(mustReachTheReader);
-  readonly #session = new ConversationSession();
+  readonly #session: ConversationSession;
   readonly #link: FriendLink;
   readonly #writableWaiters: (() => void)[] = [];
   readonly #endWaiters: (() => void)[] = [];
   readonly #leaveWaiters: (() => void)[] = [];
+  readonly #onAbort = (): void => this.close();
   #expected: ConversationOptions['expected'];
   /** The friend's key was proven, though frames may not pass yet. */
   #reached = false;
+  /** The friend knows of the end of our messages. */
+  #endKnown = false;
   #matchedAt = 0;
   #timer: Timer | undefined;
   #conflictTimer: Timer | undefined;
@@ -94,12 +101,14 @@ export class Conversation {
     this.#options = options;
     this.friend = options.friend;
     this.#expected = options.expected;
+    this.#session = new ConversationSession(options.lastId);
     this.#link = options.node.link(
       options.friend,
       options.expected?.fingerprint,
       this.#linkEvents(),
     );
     this.#events.push({ type: 'waiting', friend: this.friend });
+    options.signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   /**
@@ -119,10 +128,14 @@ export class Conversation {
    * Queues a message and resolves with its number once there is room for it; `delivered` with the
    * same number follows when the friend's program has it.
    * @throws ChattyError CHATTY_MESSAGE_TOO_LONG over 65,536 bytes of UTF-8, CHATTY_USAGE after `end`
-   * or `goodbye`.
+   * or `goodbye`; the signal's reason if it aborts before there is room.
    */
-  async send(text: string): Promise<{ readonly id: number }> {
+  async send(
+    text: string,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly id: number }> {
     for (;;) {
+      options.signal?.throwIfAborted();
       const result = this.#step({ type: 'submit', text });
       for (const effect of result) {
         if (effect.type === 'accepted') return { id: effect.id };
@@ -136,12 +149,30 @@ export class Conversation {
         if (effect.type === 'refused' && effect.why === 'ended') this.#throwEnded();
       }
       if (this.#closed) this.#throwEnded();
-      await new Promise<void>((resolve) => this.#writableWaiters.push(resolve));
+      await this.#room(options.signal);
     }
   }
 
-  /** No message will follow. Resolves when the friend knows and has every message. */
+  /** Resolves when there may be room for a message, or the signal aborts. */
+  async #room(signal: AbortSignal | undefined): Promise<void> {
+    const waiters = this.#writableWaiters;
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        signal?.removeEventListener('abort', wake);
+        if (waiters.includes(wake)) waiters.splice(waiters.indexOf(wake), 1);
+        resolve();
+      };
+      waiters.push(wake);
+      signal?.addEventListener('abort', wake, { once: true });
+    });
+  }
+
+  /**
+   * No message will follow. Resolves when the friend knows and has every message, or when the
+   * conversation is closed before that (`unacknowledged` tells).
+   */
   async end(): Promise<void> {
+    if (this.#closed || this.#endKnown) return;
     const acknowledged = new Promise<void>((resolve) => this.#endWaiters.push(resolve));
     this.#step({ type: 'end-input' });
     await acknowledged;
@@ -167,7 +198,8 @@ export class Conversation {
     for (const waiters of [this.#writableWaiters, this.#endWaiters, this.#leaveWaiters]) {
       for (const resolve of waiters.splice(0)) resolve();
     }
-    this.#options.onClosed();
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#options.onClosed(this.#session.lastId);
   }
 
   #throwEnded(): never {
@@ -207,6 +239,7 @@ export class Conversation {
         this.#events.push({ type: 'delivered', id: effect.id });
         return;
       case 'end-acknowledged':
+        this.#endKnown = true;
         this.#events.push({ type: 'end-acknowledged' });
         for (const resolve of this.#endWaiters.splice(0)) resolve();
         return;

@@ -23,8 +23,17 @@ export class SessionOutbox {
   #cursor = 0;
   #bytes = 0;
   #messages = 0;
-  #lastId = 0;
+  #lastId: number;
   #ended = false;
+
+  constructor(lastId: number) {
+    this.#lastId = lastId;
+  }
+
+  /** The highest id given so far. */
+  get lastId(): number {
+    return this.#lastId;
+  }
 
   /** Whether another message has room. One that crosses the bound in bytes still fits. */
   get writable(): boolean {
@@ -41,7 +50,7 @@ export class SessionOutbox {
     return this.#ended;
   }
 
-  /** Adds a message. @returns its id: they count from 1. */
+  /** Adds a message. @returns its id: one more than the last. */
   add(text: string): number {
     const id = ++this.#lastId;
     const bytes = Buffer.byteLength(text);

@@ -68,7 +68,7 @@ export type SessionEffect =
  * says in order and once. Pure; nothing a friend sends makes it throw or grow without bound.
  */
 export class ConversationSession {
-  readonly #outbox = new SessionOutbox();
+  readonly #outbox: SessionOutbox;
   readonly #inbox = new SessionInbox();
   #friendSession: SessionId | undefined;
   #connected = false;
@@ -80,6 +80,16 @@ export class ConversationSession {
   /** Goodbyes and errors on this connection. */
   #asides = 0;
   #goodbye: { reason: string; since: number; sentAt: number } | undefined;
+
+  /** @param lastId the highest id used in this session of ours, by an earlier conversation. */
+  constructor(lastId = 0) {
+    this.#outbox = new SessionOutbox(lastId);
+  }
+
+  /** The highest id used so far. */
+  get lastId(): number {
+    return this.#outbox.lastId;
+  }
 
   /** How many messages the friend has not acknowledged. */
   get unacknowledged(): number {
@@ -95,6 +105,7 @@ export class ConversationSession {
   receivedUpTo(friendSession: SessionId): bigint {
     const known = this.#friendSession;
     if (known === undefined || compareSessions(known, friendSession) !== 0) return 0n;
+    if (this.#isOver) return 0n;
     return BigInt(this.#inbox.delivered);
   }
 
@@ -114,6 +125,11 @@ export class ConversationSession {
       effects.push({ type: 'writable', writable: this.#writable });
     }
     return effects;
+  }
+
+  /** The friend has said goodbye: if the same session comes back, both begin anew. */
+  get #isOver(): boolean {
+    return this.#friendLeft?.passedOn === true;
   }
 
   #take(input: SessionInput, now: number, effects: SessionEffect[]): void {
@@ -167,7 +183,7 @@ export class ConversationSession {
       this.#fault('a session older than the one known', effects);
       return;
     }
-    if (order > 0) {
+    if (order > 0 || this.#isOver) {
       this.#friendSession = friendSession;
       this.#outbox.renumber();
       this.#inbox.restart();

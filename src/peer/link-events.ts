@@ -43,7 +43,7 @@ export type LinkEffect =
   | { readonly type: 'stop-punching' }
   /** Start another round of checks. */
   | { readonly type: 'repunch' }
-  /** A match was passed over that may hold by now: ask the servers whether the friend is there. */
+  /** A goodbye is no longer fresh: ask the servers whether the friend is there again. */
   | { readonly type: 'ask-again' }
   | { readonly type: 'dial'; readonly key: Uint8Array }
   | { readonly type: 'send-hello'; readonly connection: ConnectionId; readonly generation: number }

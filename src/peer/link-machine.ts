@@ -15,10 +15,13 @@ const GOODBYE_QUIET_MS = 2_000;
 export class LinkMachine {
   readonly #ownFingerprint: Uint8Array;
   #session: LinkSession | undefined;
-  /** Of the session that was reached for last. */
+  /**
+   * Of the session that was reached last. What a server says of a newer one that never proves to be
+   * there is forgotten with it: else one dishonest server could keep the friend away for good.
+   */
   #memory: SessionMemory | undefined;
-  /** While a goodbye is fresh; `passedOver`: a match came in that time. */
-  #quiet: { readonly until: number; passedOver: boolean } | undefined;
+  /** Until when a goodbye is fresh. */
+  #quietUntil: number | undefined;
 
   constructor(ownFingerprint: Uint8Array) {
     this.#ownFingerprint = ownFingerprint;
@@ -47,8 +50,11 @@ export class LinkMachine {
     const session = this.#session;
     if (session === undefined) return this.#withoutSession(input, now);
     if (input.type === 'goodbye') {
-      this.#quiet = { until: now + GOODBYE_QUIET_MS, passedOver: false };
-      return this.#end(session, 'goodbye');
+      this.#quietUntil = now + GOODBYE_QUIET_MS;
+      const effects = this.#end(session, 'goodbye');
+      // If it comes back, that is a new beginning.
+      if (this.#memory !== undefined) this.#memory = { ...this.#memory, announced: false };
+      return effects;
     }
     const effects = session.step(input, now);
     if (!session.hopeless(now)) return effects;
@@ -58,17 +64,20 @@ export class LinkMachine {
 
   nextDeadline(): number | undefined {
     if (this.#session !== undefined) return this.#session.nextDeadline();
-    return this.#quiet?.passedOver === true ? this.#quiet.until : undefined;
+    return this.#quietUntil;
   }
 
   #withoutSession(input: LinkInput, now: number): LinkEffect[] {
-    const quiet = this.#quiet;
-    if (quiet !== undefined && now >= quiet.until) {
-      this.#quiet = undefined;
-      if (quiet.passedOver) return [{ type: 'ask-again' }];
+    const effects: LinkEffect[] = [];
+    if (this.#quietUntil !== undefined && now >= this.#quietUntil) {
+      this.#quietUntil = undefined;
+      // Servers do not repeat what they take for known: a friend that went and came back at once.
+      effects.push({ type: 'ask-again' });
     }
-    if (!('connection' in input) || input.type === 'closed') return [];
-    return [{ type: 'close', connection: input.connection, reason: 'no such session' }];
+    if ('connection' in input && input.type !== 'closed') {
+      effects.push({ type: 'close', connection: input.connection, reason: 'no such session' });
+    }
+    return effects;
   }
 
   #take(match: Match, now: number): LinkEffect[] {
@@ -82,6 +91,7 @@ export class LinkMachine {
       // Another key under the friend's name while we talk with the one proven: not our friend.
       return [];
     }
+    this.#remember(current);
     const effects = current.end('the friend has started anew');
     return [...effects, ...this.#begin(match, now)];
   }
@@ -93,12 +103,8 @@ export class LinkMachine {
         ? 1
         : compareSessions(match.session, last.session);
     if (order < 0) return [];
-    const quiet = this.#quiet;
-    if (order === 0 && quiet !== undefined && now < quiet.until) {
-      // Most likely the servers' last word of the one that leaves. If not, it is still there later.
-      quiet.passedOver = true;
-      return [];
-    }
+    // Most likely the servers' last word of the one that leaves. If not, it is still there later.
+    if (order === 0 && this.#quietUntil !== undefined && now < this.#quietUntil) return [];
     return this.#begin(match, now);
   }
 
@@ -108,7 +114,7 @@ export class LinkMachine {
       last !== undefined &&
       compareBytes(last.key, match.key) === 0 &&
       compareSessions(last.session, match.session) === 0;
-    this.#quiet = undefined;
+    this.#quietUntil = undefined;
     this.#session = new LinkSession(match, {
       ownFingerprint: this.#ownFingerprint,
       memory: same ? last : undefined,
@@ -117,8 +123,13 @@ export class LinkMachine {
     return [{ type: 'punch', match }];
   }
 
+  #remember(session: LinkSession): void {
+    const { memory } = session;
+    if (memory.announced) this.#memory = memory;
+  }
+
   #end(session: LinkSession, reason: string): LinkEffect[] {
-    this.#memory = session.memory;
+    this.#remember(session);
     this.#session = undefined;
     return [...session.end(reason), { type: 'stop-punching' }];
   }

@@ -159,6 +159,22 @@ describe('a peer', () => {
     expect(waits.heard).toEqual(['round 1', 'round 2', 'round 3']);
   });
 
+  it('that leaves and comes back in the same process is met again, too', async () => {
+    const stays = await Somebody.open(cluster, 'sitter');
+    const returns = await Somebody.open(cluster, 'rover');
+    const waits = stays.connect('rover');
+    for (let round = 1; round <= 2; round++) {
+      const again = returns.connect('sitter');
+      await Promise.all([again.tells(`out ${round}`), waits.tells(`back ${round}`)]);
+      await waits.hears(`out ${round}`);
+      expect(again.heard).toEqual([`back ${round}`]);
+      await again.conversation.goodbye();
+    }
+    expect(waits.heard).toEqual(['out 1', 'out 2']);
+    expect(waits.count('connected')).toBe(2);
+    expect(waits.story).not.toContain('error');
+  });
+
   it('whose process is replaced by a newer one ends with 77, and the friend goes on with the newer', async () => {
     const bob = Person.chat(cluster, 'bert', 'ada');
     const older = Person.chat(cluster, 'ada', 'bert');

@@ -240,6 +240,24 @@ describe('what the friend says', () => {
 });
 
 describe('goodbye', () => {
+  it('ends the pair of sessions: the same session that comes back begins anew', () => {
+    const a = new Subject();
+    a.connect();
+    a.submit('said');
+    a.frame(ack(1));
+    a.frame(message(1, 1, 'heard'));
+    a.step({ type: 'delivered', number: 1 });
+    expect(a.machine.receivedUpTo(F1)).toBe(1n);
+    a.frame({ $case: 'goodbye', value: { reason: 'bye' } });
+    a.step({ type: 'disconnected' });
+    a.submit('for the next time');
+    expect(a.machine.receivedUpTo(F1)).toBe(0n);
+    expect(a.connect(F1, 0)).toEqual([send(message(1, 2, 'for the next time'))]);
+    expect(a.frame(message(1, 2, 'here again'))).toEqual([
+      { type: 'deliver', session: F1, number: 2, id: 2, text: 'here again' },
+    ]);
+  });
+
   it('is answered at once and passed on after the messages before it', () => {
     const a = new Subject();
     a.connect();

@@ -516,13 +516,27 @@ describe('sessions of the friend', () => {
     ]);
   });
 
-  it('ignores an older one, also after it has given the newer one up', () => {
-    const subject = new Subject(LOW);
-    subject.match(0, { session: NEWER });
-    expect(subject.match(1)).toEqual([]);
-    subject.tick(30_000);
-    expect(subject.machine.match).toBeUndefined();
-    expect(subject.match(30_001)).toEqual([]);
+  it('ignores an older one while it looks for the newer, and once it has reached that', () => {
+    const unreached = new Subject(LOW);
+    unreached.match(0, { session: NEWER });
+    expect(unreached.match(1)).toEqual([]);
+    const reached = new Subject(LOW);
+    reached.match(0, { session: NEWER, friendWasWaiting: true });
+    reached.pathReady(0);
+    reached.dialled(0, 1);
+    reached.closed(1, 1);
+    reached.tick(40_000);
+    expect(reached.machine.match).toBeUndefined();
+    expect(reached.match(40_001)).toEqual([]);
+  });
+
+  it('goes back to the one it has reached when a newer one never proves to be there', () => {
+    const subject = Subject.dialler(LOW);
+    subject.match(10, { session: NEWER });
+    expect(subject.tick(30_010).at(-1)).toEqual({ type: 'unreachable' });
+    expect(subject.match(30_020)).toMatchObject([{ type: 'punch' }]);
+    subject.pathReady(30_030);
+    expect(subject.dialled(30_040, 2)[0]).toEqual(connected(2, false));
   });
 
   it('believes in another key under the name only while it talks with nobody', () => {
@@ -545,20 +559,23 @@ describe('goodbye', () => {
       close(1, 'goodbye'),
       { type: 'stop-punching' },
     ]);
-    expect(subject.machine.nextDeadline()).toBeUndefined();
     expect(subject.match(2_999)).toEqual([]);
     expect(subject.machine.nextDeadline()).toBe(3_000);
     expect(subject.tick(3_000)).toEqual([{ type: 'ask-again' }]);
     expect(subject.machine.nextDeadline()).toBeUndefined();
     expect(subject.match(3_010)).toHaveLength(1);
     subject.pathReady(3_020);
-    expect(subject.dialled(3_030, 2)[0]).toEqual(connected(2, false));
+    expect(subject.dialled(3_030, 2)[0]).toEqual(connected(2, true));
   });
 
-  it('asks the servers again only if they matched the friend meanwhile', () => {
+  it('asks the servers again also where they have said nothing meanwhile, once', () => {
     const subject = Subject.dialler(LOW);
     subject.step(1_000, { type: 'goodbye' });
-    expect(subject.tick(3_000)).toEqual([]);
+    expect(subject.accepted(3_000, 2)).toEqual([
+      { type: 'ask-again' },
+      close(2, 'no such session'),
+    ]);
+    expect(subject.tick(3_001)).toEqual([]);
   });
 
   it('is no obstacle to a newer session, nor to another key', () => {
