@@ -330,10 +330,13 @@ export class PeerNode {
     return this.#paths.ownEndpoint(networkInterfaces());
   }
 
-  /** Whether servers see this peer on loopback: only then may a friend be reached there. */
+  /**
+   * Whether servers see this peer on loopback: only then may a friend be reached there. One that is
+   * not there itself cannot, whatever it says.
+   */
   #onLoopback(): boolean {
-    return [...this.#registrations.values()].some(
-      ({ observed }) => observed !== undefined && scopeOf(observed.host) === 'loopback',
+    return [...this.#registrations.values()].some(({ registration: { remote }, observed }) =>
+      [remote, observed].every((at) => at !== undefined && scopeOf(at.host) === 'loopback'),
     );
   }
 

@@ -221,7 +221,7 @@ export class Registration {
 
 /** A fault from the wire as an error of ours; its text is a stranger's. */
 export function errorFromFault(fault: Fault): ChattyError {
-  const known = fault.code in ERRORS;
+  const known = Object.hasOwn(ERRORS, fault.code);
   return new ChattyError(
     known ? (fault.code as ErrorCode) : 'CHATTY_PROTOCOL',
     stripControl(known ? fault.message : `${fault.code}: ${fault.message}`).slice(0, 500),
