@@ -52,6 +52,8 @@ export function figuresOf(findings: Findings) {
       lost: lost.length,
       troubles: [...new Set(pairs.flatMap(({ trouble }) => trouble ?? []))],
     },
+    /** How late the generator of the load was: the second of a pair had to be told, and to open. */
+    generatorLateMs: timesOf(met.map((pair) => pair.wishedAt - pair.arrivedAt)),
     matchMsInCalm: timesOf(calm.map(matchMs)),
     matchMsUnderFire: timesOf(met.filter((pair) => !calm.includes(pair)).map(matchMs)),
     talks: {
@@ -96,6 +98,7 @@ export function describeFigures(figures: Figures): string {
       'pairs arrived, matched, met, lost',
       [pairs.arrived, pairs.matched, pairs.met, pairs.lost].join(', '),
     ],
+    ['the generator of the load was late by', describe(figures.generatorLateMs)],
     ['time to match in calm', describe(figures.matchMsInCalm)],
     ['time to match under fire', describe(figures.matchMsUnderFire)],
     [

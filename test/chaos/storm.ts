@@ -19,6 +19,9 @@ const CALM_MS = 15_000;
 const CALM_SHARE = 0.25;
 /** People whose friend never comes, so that the tables are never empty. */
 const WAITING = 40;
+const TALKING = 4;
+/** On how many servers each of them waits. */
+const REGISTRATIONS = 2;
 /** DESIGN, invariant 5, and as long again for a busy computer. */
 const EQUAL_WITHIN_MS = 60_000;
 /** The idle timeout of a peer that nobody heard leave (40 s), and more. */
@@ -68,6 +71,13 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   ];
   await Promise.all([crowdHere, ...talks.map((talk) => talk.connected())]);
   const observer = new Observer(cluster, await readTlsDirectory(tls, 'loadbalancer'));
+  crowd.addWaiting(WAITING);
+  const registrations = (WAITING + TALKING) * REGISTRATIONS;
+  const settled = await observer.untilTables(
+    (tables) => tables.every(({ records }) => records === registrations),
+    EQUAL_WITHIN_MS,
+  );
+  if (settled === undefined) throw new Error('the cluster did not settle before the first fault');
 
   const over = new AbortController();
   const startedAt = clock.now();
@@ -75,7 +85,6 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   const calmMs = Math.min(CALM_MS, seconds * 1_000 * CALM_SHARE);
   const faults = planFaults(seededRandom(seed), calmMs, seconds * 1_000);
   const struck = new Struck(cluster, observer, network);
-  crowd.addWaiting(WAITING);
   const arriving = new AbortController();
   const looking = observer.keepLooking(over.signal);
   const talking = talks.map((talk) => talk.keepTalking(arriving.signal));
