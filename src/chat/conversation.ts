@@ -252,13 +252,6 @@ export class Conversation {
         this.#link.finish();
         this.#events.push({ type: 'waiting', friend: this.friend });
         return;
-      case 'friend-error': {
-        const said = stripControl(`${effect.code}: ${effect.message}`);
-        this.#report(
-          new ChattyError('CHATTY_PROTOCOL', `the friend's program reports an error: ${said}`),
-        );
-        return;
-      }
       case 'left':
         for (const resolve of this.#leaveWaiters.splice(0)) resolve();
         return;

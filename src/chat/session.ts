@@ -8,9 +8,9 @@ import { SessionOutbox } from './session-outbox.ts';
 /** A goodbye without an answer is said again this often, and for this long in all. */
 const GOODBYE_REPEAT_MS = 250;
 const GOODBYE_TRIES_MS = 1_000;
-/** Goodbyes and errors on one connection: they need no acknowledgement, so nothing else bounds them. */
-const MAX_ASIDES = 16;
-/** What is kept of a friend's reason or error, in UTF-16 code units. */
+/** On one connection: they need no acknowledgement, so nothing else bounds them. */
+const MAX_GOODBYES = 16;
+/** What is kept of a friend's reason, in UTF-16 code units. */
 const MAX_REASON = 512;
 
 export type SessionInput =
@@ -55,8 +55,6 @@ export type SessionEffect =
   | { readonly type: 'friend-ended' }
   /** The friend has said goodbye, and the program has written all it said. Untrusted text. */
   | { readonly type: 'friend-left'; readonly reason: string }
-  /** The friend reports an error. Untrusted text. */
-  | { readonly type: 'friend-error'; readonly code: string; readonly message: string }
   /** Our goodbye is over: the friend has answered, or cannot. */
   | { readonly type: 'left'; readonly answered: boolean }
   /** The friend breaks the protocol: close the connection. Its further frames are ignored. */
@@ -77,8 +75,8 @@ export class ConversationSession {
   #endPassedOn = false;
   /** The friend's goodbye: its reason until it is passed on. */
   #friendLeft: { reason: string; passedOn: boolean } | undefined;
-  /** Goodbyes and errors on this connection. */
-  #asides = 0;
+  /** The friend's on this connection. */
+  #goodbyes = 0;
   #goodbye: { reason: string; since: number; sentAt: number } | undefined;
 
   /** @param lastId the highest id used in this session of ours, by an earlier conversation. */
@@ -192,7 +190,7 @@ export class ConversationSession {
       this.#outbox.rewind();
     }
     this.#friendLeft = undefined;
-    this.#asides = 0;
+    this.#goodbyes = 0;
     this.#connected = true;
     if (receivedUpTo !== undefined) this.#acknowledge(receivedUpTo, effects);
     this.#flush(effects);
@@ -219,9 +217,11 @@ export class ConversationSession {
       // A frame of a later version.
       case undefined:
         break;
+      // The link's, at the beginning and the end of a connection.
       case 'hello':
       case 'welcome':
-        this.#fault(`a second ${kind.$case}`, effects);
+      case 'error':
+        this.#fault(`${kind.$case} where it does not belong`, effects);
         break;
       case 'message': {
         const received = this.#inbox.receiveMessage(kind.value);
@@ -242,29 +242,17 @@ export class ConversationSession {
         this.#acknowledge(kind.value.number, effects);
         break;
       case 'goodbye':
-        if (!this.#countAside(effects)) break;
+        if (++this.#goodbyes > MAX_GOODBYES) {
+          this.#fault('goodbyes without end', effects);
+          break;
+        }
         this.#friendLeft ??= { reason: kind.value.reason.slice(0, MAX_REASON), passedOn: false };
         this.#send({ $case: 'goodbyeAcknowledged', value: {} }, effects);
         break;
       case 'goodbyeAcknowledged':
         if (this.#goodbye !== undefined) this.#leave(true, effects);
         break;
-      case 'error': {
-        if (!this.#countAside(effects)) break;
-        const code = kind.value.code.slice(0, MAX_REASON);
-        const message = kind.value.message.slice(0, MAX_REASON);
-        effects.push({ type: 'friend-error', code, message });
-        break;
-      }
     }
-  }
-
-  /** @returns whether there may be one more; if not, the connection has been given up. */
-  #countAside(effects: SessionEffect[]): boolean {
-    this.#asides++;
-    if (this.#asides <= MAX_ASIDES) return true;
-    this.#fault('goodbyes and errors without end', effects);
-    return false;
   }
 
   #acknowledge(number: bigint, effects: SessionEffect[]): void {

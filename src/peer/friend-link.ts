@@ -316,9 +316,15 @@ export class FriendLink {
       case 'welcome':
         this.#takeWelcome(connection, frame.value);
         return;
-      case 'error':
-        this.#events.fault(errorFromFault(frame.value));
+      case 'error': {
+        // Once a connection, so that it cannot be said without end: it is why the friend leaves it.
+        const error = errorFromFault(frame.value);
+        this.#events.fault(
+          new ChattyError(error.code, `the friend's program reports: ${error.message}`),
+        );
+        this.#refuse(connection, 'the friend reported an error');
         return;
+      }
       default:
         if (this.#machine.carries(connection)) this.#events.frame(frame);
     }
