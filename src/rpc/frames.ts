@@ -21,6 +21,9 @@ export function encodeFrame(message: Uint8Array): Uint8Array {
   return frame;
 }
 
+/** Pieces of a frame that wait for the rest; more are joined, as each costs more than its bytes. */
+const MAX_PIECES = 64;
+
 /** Cuts a byte stream into frames; holds at most one frame's bytes. */
 export class FrameDecoder {
   readonly #maxBytes: number;
@@ -39,6 +42,8 @@ export class FrameDecoder {
   push(chunk: Uint8Array): Uint8Array[] {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
+    // Who sends a frame byte by byte must not make us hold a buffer for each.
+    if (this.#chunks.length > MAX_PIECES) this.#chunks = [Buffer.concat(this.#chunks)];
     const frames: Uint8Array[] = [];
     while (this.#length >= 4) {
       const header = this.#peek(4);

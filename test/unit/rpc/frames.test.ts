@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { encodeFrame, FrameDecoder } from '../../../src/rpc/frames.ts';
 
 describe('frames', () => {
@@ -31,5 +31,17 @@ describe('frames', () => {
   it('refuses a frame over the limit as soon as its length is known', () => {
     const decoder = new FrameDecoder(10);
     expect(() => decoder.push(Uint8Array.of(0, 0, 0, 11))).toThrow(/11 bytes is over the limit/);
+  });
+
+  it('holds few buffers for a frame that comes byte by byte', () => {
+    const decoder = new FrameDecoder(10_000);
+    const concat = vi.spyOn(Buffer, 'concat');
+    const message = new Uint8Array(10_000).fill(7);
+    const frames: Uint8Array[] = [];
+    for (const byte of encodeFrame(message)) frames.push(...decoder.push(Uint8Array.of(byte)));
+    const most = Math.max(...concat.mock.calls.map(([pieces]) => pieces.length));
+    concat.mockRestore();
+    expect(most).toBeLessThan(100);
+    expect(frames.map((frame) => Buffer.compare(frame, message))).toEqual([0]);
   });
 });
