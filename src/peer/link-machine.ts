@@ -86,7 +86,7 @@ export class LinkMachine {
     if (compareBytes(current.match.key, match.key) === 0) {
       const order = compareSessions(match.session, current.match.session);
       if (order < 0) return [];
-      if (order === 0) return current.merge(match);
+      if (order === 0) return current.merge(match, now);
     } else if (current.active !== undefined) {
       // Another key under the friend's name while we talk with the one proven: not our friend.
       return [];

@@ -105,10 +105,20 @@ export class LinkSession {
     return connection !== undefined && (connection.dialledByUs || connection.greeted);
   }
 
-  /** The servers match the same session again, maybe with further candidates. */
-  merge(match: Match): LinkEffect[] {
-    this.#match = { ...this.#match, endpoint: match.endpoint };
-    return [{ type: 'merge', endpoint: match.endpoint }];
+  /**
+   * The servers match the same session again, maybe with further candidates. Of two that disagree on
+   * who dials at once, the one that says we do is right: the other knew less of the friend.
+   */
+  merge(match: Match, now: number): LinkEffect[] {
+    const friendWasWaiting = this.#match.friendWasWaiting || match.friendWasWaiting;
+    const isNews = friendWasWaiting && !this.#match.friendWasWaiting;
+    this.#match = { ...this.#match, endpoint: match.endpoint, friendWasWaiting };
+    this.#effects = [{ type: 'merge', endpoint: match.endpoint }];
+    if (isNews && !this.#announced && this.#dialAt !== undefined) {
+      this.#dialAt = Math.min(this.#dialAt, now);
+    }
+    if (!this.hopeless(now)) this.#meetDeadlines(now);
+    return this.#effects;
   }
 
   /** Closes every connection. */

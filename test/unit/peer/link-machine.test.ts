@@ -500,6 +500,28 @@ describe('sessions of the friend', () => {
     expect(subject.machine.active).toBe(1);
   });
 
+  it('dials at once when a second server knows that the friend was waiting', () => {
+    const subject = new Subject(HIGH);
+    const merge = { type: 'merge', endpoint };
+    subject.match(0);
+    expect(subject.pathReady(10)).toEqual([]);
+    expect(subject.match(11)).toEqual([merge]);
+    expect(subject.match(12, { friendWasWaiting: true })).toEqual([
+      merge,
+      { type: 'dial', key: LOW },
+    ]);
+    expect(subject.match(13, { friendWasWaiting: true })).toEqual([merge]);
+  });
+
+  it('dials with the first path when a second server knows that the friend was waiting', () => {
+    const subject = new Subject(HIGH);
+    subject.match(0);
+    subject.match(5, { friendWasWaiting: true });
+    // A third that knows less changes nothing.
+    subject.match(6);
+    expect(subject.pathReady(10)).toEqual([{ type: 'dial', key: LOW }]);
+  });
+
   it('leaves one for a newer one at once', () => {
     const subject = Subject.dialler(LOW);
     const match = matchOf({ session: NEWER, friendWasWaiting: true });
