@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { type Address, canonicalIp, formatAddress, parseHostPort } from '../base/address.ts';
 import { systemClock as clock } from '../base/clock.ts';
 import { ChattyError, ExitCode, reasonOf } from '../base/errors.ts';
+import { stripControl } from '../base/name.ts';
 import { callFailure } from '../rpc/call-status.ts';
 import { clientFor } from '../rpc/cluster-channel.ts';
 import {
@@ -32,7 +33,9 @@ export async function runStatus(values: StatusValues, { io, signal }: Context): 
   const addresses = (await Promise.all(values.cluster.map(addressesOf))).flat();
   const views = await Promise.all(addresses.map((address) => ask(address, tls, signal)));
   const status = compareViews(views);
-  const text = values.json ? JSON.stringify(status) : describeStatus(status).join('\n');
+  const text = values.json
+    ? JSON.stringify(status)
+    : describeStatus(status).map(stripControl).join('\n');
   io.stdout.write(`${text.trimEnd()}\n`);
   return views.some(({ answered }) => answered) ? ExitCode.done : ExitCode.noServer;
 }
