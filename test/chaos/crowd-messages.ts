@@ -25,6 +25,8 @@ export type FromCrowd =
   /** It has its friend's line, and knows that the friend has its own. */
   | { readonly type: 'met'; readonly name: string }
   | { readonly type: 'failed'; readonly name: string; readonly why: string }
+  /** How far one is who has not met its friend, when all leave. */
+  | { readonly type: 'unmet'; readonly name: string; readonly how: string }
   | { readonly type: 'all-left' };
 
 /** Milliseconds on a clock that all processes of this computer share. */

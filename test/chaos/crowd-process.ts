@@ -6,6 +6,8 @@ import { monotonicMs, type FromCrowd, type ToCrowd } from './crowd-messages.ts';
  * says one line to its friend, and stays until it is told to leave.
  */
 const people = new Map<string, Chatty>();
+/** How far those are who have not met their friend. */
+const progress = new Map<string, string>();
 const tell = (message: FromCrowd): void => void process.send?.(message);
 
 async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void> {
@@ -13,7 +15,8 @@ async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void
   const listen = [{ host, port: 0 }];
   const me = await Chatty.open({ name, loadBalancers, caPem, listen });
   people.set(name, me);
-  void complain(name, me);
+  progress.set(name, 'has not registered');
+  void follow(name, me);
   const wishedAt = monotonicMs();
   const conversation = me.connect(friend);
   void conversation.send(`from ${name}`);
@@ -25,15 +28,25 @@ async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void
     if (event.type === 'error' && event.fatal) {
       tell({ type: 'failed', name, why: `${event.error.code}: ${event.error.message}` });
     }
-    if (left.delete(event.type) && left.size === 0) tell({ type: 'met', name });
+    if (event.type !== 'delivered' && event.type !== 'waiting') note(name, event.type);
+    if (left.delete(event.type) && left.size === 0) {
+      progress.delete(name);
+      tell({ type: 'met', name });
+    }
   }
 }
 
-async function complain(name: string, me: Chatty): Promise<void> {
+async function follow(name: string, me: Chatty): Promise<void> {
   for await (const event of me.events) {
+    if (event.type === 'registered') note(name, `registered at ${event.server}`);
+    if (event.type === 'no-server') note(name, `no server: ${event.error.message}`);
     if (event.type !== 'error' || !event.fatal) continue;
     tell({ type: 'failed', name, why: `${event.error.code}: ${event.error.message}` });
   }
+}
+
+function note(name: string, how: string): void {
+  if (progress.has(name)) progress.set(name, how);
 }
 
 async function leave(name: string): Promise<void> {
@@ -50,6 +63,7 @@ process.on('message', (message: ToCrowd) => {
     );
   } else if (message.type === 'leave') void leave(message.name);
   else {
+    for (const [name, how] of progress) tell({ type: 'unmet', name, how });
     void Promise.all([...people.keys()].map(leave)).then(() => tell({ type: 'all-left' }));
   }
 });

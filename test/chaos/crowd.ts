@@ -137,6 +137,7 @@ export class Crowd {
     } else if (message.type === 'connected') {
       if (!pair.connectedAt.has(name)) pair.connectedAt.set(name, message.at);
     } else if (message.type === 'failed') pair.trouble = `${name}: ${message.why}`;
+    else if (message.type === 'unmet') pair.trouble ??= `unmet: ${message.how}`;
     else if (++pair.met === 2) void this.#parting(name);
   }
 

@@ -50,7 +50,7 @@ export function figuresOf(findings: Findings) {
       matched: pairs.filter(({ matchedAt }) => matchedAt.size === 2).length,
       met: met.length,
       lost: lost.length,
-      troubles: [...new Set(pairs.flatMap(({ trouble }) => trouble ?? []))],
+      troubles: countsOf(pairs.flatMap(({ trouble }) => trouble ?? [])),
     },
     /** How late the generator of the load was: the second of a pair had to be told, and to open. */
     generatorLateMs: timesOf(met.map((pair) => pair.wishedAt - pair.arrivedAt)),
@@ -114,7 +114,7 @@ export function describeFigures(figures: Figures): string {
     ['ghosts left', String(figures.ghosts)],
   ];
   const width = Math.max(...rows.map(([what]) => what.length));
-  const troubles = pairs.troubles.map((trouble) => `trouble: ${trouble}`);
+  const troubles = Object.entries(pairs.troubles).map(([what, count]) => `${count} × ${what}`);
   const breaches = breachesOf(figures).map((breach) => `BREACH: ${breach}`);
   return [
     ...rows.map(([what, figure]) => `${what.padEnd(width)}  ${figure}`),
@@ -128,6 +128,13 @@ function timesOf(times: readonly number[]): Times {
   const at = (share: number): number =>
     Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN);
   return { count: sorted.length, p50: at(0.5), p99: at(0.99), worst: at(1) };
+}
+
+/** How often each was told. */
+function countsOf(all: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const each of all) counts[each] = (counts[each] ?? 0) + 1;
+  return counts;
 }
 
 function describe({ count, p50, p99, worst }: Times): string {
