@@ -18,7 +18,7 @@ export async function createSelfSigned(dnsName: string): Promise<Identity> {
       notBefore: NOT_BEFORE,
       notAfter: NOT_AFTER,
       signingAlgorithm: ED25519,
-      extensions: leafExtensions(dnsName),
+      extensions: await leafExtensions(dnsName, keys.publicKey, keys.publicKey),
     },
     webcrypto,
   );
@@ -38,6 +38,7 @@ export async function createClusterCa(): Promise<Identity> {
       extensions: [
         new x509.BasicConstraintsExtension(true, 0, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+        ...(await keyIdentifiers(keys.publicKey, keys.publicKey)),
       ],
     },
     webcrypto,
@@ -59,7 +60,7 @@ export async function issueCertificate(ca: Identity, dnsName: string): Promise<I
       notBefore: NOT_BEFORE,
       notAfter: NOT_AFTER,
       signingAlgorithm: ED25519,
-      extensions: leafExtensions(dnsName),
+      extensions: await leafExtensions(dnsName, keys.publicKey, issuer.publicKey),
     },
     webcrypto,
   );
@@ -67,7 +68,11 @@ export async function issueCertificate(ca: Identity, dnsName: string): Promise<I
   return { ...leaf, certPem: leaf.certPem + ca.certPem };
 }
 
-function leafExtensions(dnsName: string): x509.Extension[] {
+async function leafExtensions(
+  dnsName: string,
+  own: x509.PublicKeyType,
+  issuer: x509.PublicKeyType,
+): Promise<x509.Extension[]> {
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
     new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
@@ -76,7 +81,19 @@ function leafExtensions(dnsName: string): x509.Extension[] {
       x509.ExtendedKeyUsage.clientAuth,
     ]),
     new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: dnsName }]),
+    ...(await keyIdentifiers(own, issuer)),
   ];
+}
+
+/** Strict verifiers ask for them (RFC 5280 §4.2.1.1, §4.2.1.2). */
+async function keyIdentifiers(
+  own: x509.PublicKeyType,
+  issuer: x509.PublicKeyType,
+): Promise<x509.Extension[]> {
+  return Promise.all([
+    x509.SubjectKeyIdentifierExtension.create(own, false, webcrypto),
+    x509.AuthorityKeyIdentifierExtension.create(issuer, false, webcrypto),
+  ]);
 }
 
 function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
