@@ -7,8 +7,10 @@ import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
  * than a handshake to the other side of the world takes.
  */
 const STAGGER_MS = 300;
-/** How often the balancers are asked again while fewer registrations stand than wanted. */
+/** How often the balancers are asked again while no registration stands. */
 const DISCOVER = { initialMs: 200, maxMs: 5_000 };
+/** How often while some stand: a friend can be met already, and each question costs TLS handshakes. */
+const DISCOVER_MORE = { initialMs: 200, maxMs: 30_000 };
 /** How often they are asked with all registrations standing, so that the cache stays true. */
 const REFRESH_MS = 60_000;
 /** Delay before a server that failed is tried again. */
@@ -197,7 +199,8 @@ export class ServerPool {
       return;
     }
     this.#fruitless += 1;
-    this.#discoverAt = now + backoffDelayMs(this.#fruitless, DISCOVER, this.#options.random);
+    const pace = this.#in('registered').length === 0 ? DISCOVER : DISCOVER_MORE;
+    this.#discoverAt = now + backoffDelayMs(this.#fruitless, pace, this.#options.random);
   }
 
   /** From when on there is room for another attempt: always, or when one under way gets slow. */

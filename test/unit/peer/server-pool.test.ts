@@ -226,6 +226,22 @@ describe('asking the balancers', () => {
     expect(asked).toEqual([0, 200, 600, 1_400, 3_000, 6_200, 11_200, 16_200, 21_200, 26_200]);
   });
 
+  it('grows as seldom as every 30 s while one registration stands, and is at once when it is lost', () => {
+    const pool = poolOf();
+    pool.step(servers('a'), 0);
+    pool.step(registered('a'), 0);
+    let now = 0;
+    let longestWait = 0;
+    for (let asked = 0; asked < 12; asked++) {
+      const next = pool.nextDeadline();
+      longestWait = Math.max(longestWait, next - now);
+      now = next;
+      pool.step(tick, now);
+    }
+    expect(longestWait).toBe(30_000);
+    expect(pool.step(failed('a'), now + 1)).toContainEqual(discover);
+  });
+
   it('happens once a minute when all stand', () => {
     const pool = standing();
     const at = pool.nextDeadline();
