@@ -17,6 +17,7 @@ export class ConnectionIds {
   readonly #registry: IdRegistry;
   readonly #spare: boolean;
   readonly #ids: string[];
+  #original: string | undefined;
   /** While the peer is being made to prove its address: IDs to be retired, and new ones. */
   #proof:
     | { readonly stale: Set<string>; readonly fresh: Set<string>; readonly limit: number }
@@ -26,13 +27,33 @@ export class ConnectionIds {
    * The ID that `native` was made with counts from now on.
    * @param spare - Whether the peer gets as many spare ones as it takes, which it needs for every
    * path that it opens (RFC 9000 §5.1.1).
+   * @param original - The ID of a client's own choice, by which it reaches us until the handshake is
+   * done (RFC 9000 §7.2).
    */
-  constructor(native: NativeConnection, spare: boolean, registry: IdRegistry) {
+  constructor(
+    native: NativeConnection,
+    spare: boolean,
+    original: string | undefined,
+    registry: IdRegistry,
+  ) {
     this.#registry = registry;
     this.#spare = spare;
+    this.#original = original;
     const first = idKey(native.sourceId());
     this.#ids = [first];
     registry.add(first);
+    if (original !== undefined) registry.add(original);
+  }
+
+  /** Whether `id` is the one that the client chose, and the handshake is not done. */
+  isOriginal(id: string): boolean {
+    return id === this.#original;
+  }
+
+  /** The handshake is done: the peer has an ID of ours. */
+  dropOriginal(): void {
+    if (this.#original !== undefined) this.#registry.remove(this.#original);
+    this.#original = undefined;
   }
 
   /** Forgets the IDs that the peer has retired, and issues those that are wanted. */
@@ -68,9 +89,10 @@ export class ConnectionIds {
     this.#proof = undefined;
   }
 
-  /** The connection is over. @returns the IDs that led to it. */
+  /** The connection is over. @returns the IDs of ours that led to it. */
   release(): readonly string[] {
     for (const id of this.#ids) this.#registry.remove(id);
+    this.dropOriginal();
     return this.#ids;
   }
 

@@ -54,3 +54,9 @@ export function peerStreamError(error: unknown): PeerStreamError | undefined {
   if (match === null) return undefined;
   return { kind: match[1] === 'Reset' ? 'reset' : 'stopped', code: Number(match[2]) };
 }
+
+/** The smoothed round-trip time of the path in use, in whole ms; 0 where it is not known. */
+export function smoothedRttMs(native: Connection): number {
+  const active = native.pathStats().find((path) => path.active);
+  return active?.rtt ?? 0;
+}

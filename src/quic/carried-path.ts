@@ -1,0 +1,77 @@
+import type { Address } from '../base/address.ts';
+import { reasonOf } from '../base/errors.ts';
+import type { PathClass } from '../base/path-class.ts';
+import type { HostPort, NativeConnection } from './native.ts';
+import { addressOfClass, CARRIED_LOCAL, classOfAddress } from './synthetic-address.ts';
+import type { Carrier } from './types.ts';
+
+/**
+ * The class of path that a carried connection is on. Its dialer moves it (connection migration,
+ * RFC 9000 §9), its acceptor follows.
+ */
+export class CarriedPath {
+  readonly #carrier: Carrier;
+  #pathClass: PathClass | undefined;
+  /** The synthetic address of that class. */
+  #remote: Address;
+  #wanted: PathClass | undefined;
+
+  constructor(carrier: Carrier, pathClass: PathClass) {
+    this.#carrier = carrier;
+    this.#pathClass = pathClass;
+    this.#remote = addressOfClass(pathClass);
+  }
+
+  get pathClass(): PathClass | undefined {
+    return this.#pathClass;
+  }
+
+  get remote(): Address {
+    return this.#remote;
+  }
+
+  /** The connection shall move to `pathClass`, which `advance` does as soon as it can. */
+  select(pathClass: PathClass): void {
+    this.#wanted = pathClass;
+  }
+
+  /** Follows the peer, and moves where that is wanted. Passes on what quiche throws. */
+  advance(native: NativeConnection): void {
+    this.#follow(native);
+    this.#migrate(native);
+  }
+
+  /** Sends a datagram to where quiche wants it. */
+  send(datagram: Uint8Array, to: HostPort): void {
+    const pathClass = classOfAddress(to.host);
+    if (pathClass !== undefined) this.#carrier.send(datagram, pathClass);
+  }
+
+  /** The peer chose a path of another class. */
+  #follow(native: NativeConnection): void {
+    for (;;) {
+      // The declaration promises an event; there is null when there are no more.
+      const event = native.pathEventNext() as ReturnType<typeof native.pathEventNext> | null;
+      if (event === null) return;
+      if (event.type !== 'PeerMigrated') continue;
+      this.#remote = event.new;
+      this.#pathClass = classOfAddress(event.new.host);
+    }
+  }
+
+  #migrate(native: NativeConnection): void {
+    const wanted = this.#wanted;
+    if (wanted === undefined) return;
+    const address = addressOfClass(wanted);
+    try {
+      native.migrate(CARRIED_LOCAL, address);
+    } catch (error) {
+      // Spare connection IDs are on their way: tried again in the next turn.
+      if (reasonOf(error) === 'OutOfIdentifiers') return;
+      throw error;
+    }
+    this.#wanted = undefined;
+    this.#pathClass = wanted;
+    this.#remote = address;
+  }
+}
