@@ -24,6 +24,11 @@ const LINGER_MS = 1_000;
 const LOOK_EVERY_MS = 5_000;
 /** How long a peer may take over one frame: a begun one may hold 64 KiB here. */
 const FRAME_WITHIN_MS = 10_000;
+/**
+ * What a peer may send beyond what has been read. Each of the many peers that only wait could make
+ * us hold as much; and since all is read as it comes, the longest frame passes all the same.
+ */
+const RECEIVE_WINDOW_BYTES = 64 * 1024;
 /** What stands before each frame. */
 const LENGTH_BYTES = 4;
 /** Handshakes in flight past which addresses have to be proven first. */
@@ -96,7 +101,7 @@ export class PeerPort {
         onConnection: (connection) => port.#accept(connection),
         retryAbove: RETRY_ABOVE,
       },
-      limits: { maxStreams: 4, receiveWindowBytes: 256 * 1024, ...options.limits },
+      limits: { maxStreams: 4, receiveWindowBytes: RECEIVE_WINDOW_BYTES, ...options.limits },
       idleTimeoutMs: IDLE_TIMEOUT_MS,
     });
     endpoint.onStun = (datagram, remote, local) => {
