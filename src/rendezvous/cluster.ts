@@ -146,6 +146,8 @@ export class Cluster {
     if (this.#leaving) return;
     this.#leaving = true;
     this.#health.set('not-serving');
+    // They tell this server nothing any more, so what they said last counts no longer.
+    this.#step({ type: 'balancers', balancers: [] });
     await this.#registrar.leave();
   }
 

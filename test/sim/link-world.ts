@@ -1,11 +1,13 @@
 import type { Timer } from '../../src/base/clock.ts';
+import { compareBytes } from '../../src/base/identity.ts';
 import type { Random } from '../../src/base/random.ts';
 import { ConversationSession, type SessionInput } from '../../src/chat/session.ts';
 import type { ConnectionId, LinkEffect, LinkInput } from '../../src/peer/link-events.ts';
 import { LinkMachine } from '../../src/peer/link-machine.ts';
+import type { Match } from '../../src/peer/match.ts';
 import type { SessionId } from '../../src/rpc/generated/chatty/v1/common.ts';
 import type { PeerFrame } from '../../src/rpc/generated/chatty/v1/peer.ts';
-import { formatSession } from '../../src/rpc/session-id.ts';
+import { compareSessions, formatSession } from '../../src/rpc/session-id.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 export type Who = 0 | 1;
@@ -74,9 +76,18 @@ export class Process {
   }
 }
 
+/** A simulated cluster that the two people are part of: it begins, matches and ends their programs. */
+export interface Cluster {
+  readonly clock: VirtualClock;
+  readonly fingerprints: readonly [Uint8Array, Uint8Array];
+  note(text: string): void;
+  /** A program says its wish again. */
+  renewWish(who: Who): void;
+}
+
 /** Two people, the network between them, the servers that match them, and what can go wrong. */
 export class World {
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly trace: string[] = [];
   readonly people: [Process, Process];
   /** How often either user was told that the friend is lost for the moment. */
@@ -85,23 +96,29 @@ export class World {
   /** Nothing takes long, and no dial fails. */
   readonly #swift: boolean;
   readonly #fingerprints: readonly [Uint8Array, Uint8Array];
+  readonly #cluster: Cluster | undefined;
   #starts = 0;
   #connections = 0;
   #linkUp = true;
   /** Counts the times the network broke. */
   #outage = 0;
 
-  constructor(random: Random, options: { readonly swift: boolean }) {
+  constructor(random: Random, options: { readonly swift: boolean; readonly cluster?: Cluster }) {
     this.#random = random;
     this.#swift = options.swift;
+    this.#cluster = options.cluster;
+    this.clock = options.cluster?.clock ?? new VirtualClock();
     const [low, high] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
-    this.#fingerprints = random.below(2) === 0 ? [low, high] : [high, low];
+    this.#fingerprints =
+      options.cluster?.fingerprints ?? (random.below(2) === 0 ? [low, high] : [high, low]);
     this.people = [this.#newProcess(0), this.#newProcess(1)];
+    // In a cluster programs begin when it says so.
+    if (options.cluster !== undefined) for (const process of this.people) process.dead = true;
     this.#note(`the lower fingerprint is ${this.isLower(0) ? 'A' : 'B'}'s`);
   }
 
   isLower(who: Who): boolean {
-    return this.#fingerprints[who][0] === 1;
+    return compareBytes(this.#fingerprints[who], this.#fingerprints[who === 0 ? 1 : 0]) < 0;
   }
 
   #newProcess(who: Who): Process {
@@ -128,7 +145,8 @@ export class World {
   }
 
   #note(text: string): void {
-    this.trace.push(`${String(Math.round(this.clock.now())).padStart(7)} ${text}`);
+    if (this.#cluster !== undefined) this.#cluster.note(text);
+    else this.trace.push(`${String(Math.round(this.clock.now())).padStart(7)} ${text}`);
   }
 
   after(delayMs: number, act: () => void): void {
@@ -163,6 +181,10 @@ export class World {
 
   /** A wish said again is answered with a match if the friend is there. */
   #renewWish(process: Process): void {
+    if (this.#cluster !== undefined) {
+      this.#cluster.renewWish(process.who);
+      return;
+    }
     const delayMs = this.between(5, 300);
     this.after(delayMs, () => this.#match(process, this.friendOf(process), this.chance(50), 0));
   }
@@ -210,9 +232,42 @@ export class World {
   }
 
   restart(who: Who): void {
+    this.end(who, this.chance(50));
+    this.#begin(this.#newProcess(who));
+    this.matchBoth();
+  }
+
+  /** Whether both sides use one and the same connection, and no other is open. */
+  get settled(): boolean {
+    const [one, other] = this.people;
+    const [end] = one.openEnds;
+    return (
+      end !== undefined &&
+      one.openEnds.length === 1 &&
+      other.openEnds.length === 1 &&
+      one.machine.active === end.id &&
+      end.peer !== undefined &&
+      other.machine.active === end.peer.id &&
+      other.openEnds[0] === end.peer
+    );
+  }
+
+  /** A run of a person's program begins in the cluster. */
+  begin(who: Who, session: SessionId): void {
+    this.end(who, false);
+    this.#begin(new Process(who, session, this.#fingerprints[who]));
+  }
+
+  /** A server tells a running program of the friend's. */
+  matched(who: Who, match: Match): void {
+    this.#step(this.people[who], { type: 'match', match });
+  }
+
+  /** A person's program ends. */
+  end(who: Who, graceful: boolean): void {
     const old = this.people[who];
-    const graceful = this.chance(50);
-    this.#note(`RESTART ${old.label}${graceful ? ', with goodbye' : ''}`);
+    if (old.dead) return;
+    this.#note(`END ${old.label}${graceful ? ', with goodbye' : ''}`);
     if (graceful) {
       const friend = this.friendOf(old);
       if (this.#carriesBoth(old) && this.#linkUp) this.#step(friend, { type: 'goodbye' });
@@ -225,9 +280,12 @@ export class World {
       end.open = false;
       this.#abandon(end);
     }
-    this.people[who] = this.#newProcess(who);
     this.#loseMismatchedPaths();
-    this.matchBoth();
+  }
+
+  #begin(process: Process): void {
+    this.people[process.who] = process;
+    this.#loseMismatchedPaths();
   }
 
   #carriesBoth(process: Process): boolean {
@@ -365,12 +423,14 @@ export class World {
 
   /** Whether each of the two checks paths to the other as it is now. */
   #mutual(process: Process): boolean {
-    const sessions = ([0, 1] as const).map((who) => this.people[who].machine.match?.session);
+    const reaches = ({ machine: { match } }: Process, { session }: Process): boolean =>
+      match !== undefined && compareSessions(match.session, session) === 0;
+    const [one, other] = this.people;
     return (
       !process.dead &&
       this.people.every(({ paths }) => paths !== undefined) &&
-      sessions[0] === this.people[1].session &&
-      sessions[1] === this.people[0].session
+      reaches(one, other) &&
+      reaches(other, one)
     );
   }
 

@@ -16,21 +16,6 @@ interface Troubles {
 
 const NONE: Troubles = { cuts: false, outages: false, restarts: false };
 
-/** Whether both sides use one and the same connection, and no other is open. */
-function settled(world: World): boolean {
-  const [one, other] = world.people;
-  const [end] = one.openEnds;
-  return (
-    end !== undefined &&
-    one.openEnds.length === 1 &&
-    other.openEnds.length === 1 &&
-    one.machine.active === end.id &&
-    end.peer !== undefined &&
-    other.machine.active === end.peer.id &&
-    other.openEnds[0] === end.peer
-  );
-}
-
 /** Runs `act` in a world of its own, and tells with which seed and how it came to what failed. */
 function inWorld<T>(seed: number, swift: boolean, act: (world: World, random: Random) => T): T {
   const random = seededRandom(seed);
@@ -75,7 +60,7 @@ function settle(world: World): number {
     if (next > end()) break;
     world.clock.fireNext();
     // Only what lasts counts.
-    if (!settled(world)) settledAt = undefined;
+    if (!world.settled) settledAt = undefined;
     else settledAt ??= world.clock.now();
     if (world.clock.now() > healedAt + SETTLED_WITHIN_MS + QUIET_MS) break;
   }

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { type Kind, type Run, runCluster } from './cluster-run.ts';
+import { PLANTED } from './cluster-planted.ts';
+
+/** Seeds 1 to this are run; `CHATTY_SEEDS=N` runs N more. */
+const SEEDS = 2_000 + Number(process.env['CHATTY_SEEDS'] ?? 0);
+const CHUNK = 250;
+/** A planted fault has to be found by then. */
+const PLANTED_SEEDS = 150;
+
+/** Seeds that failed once, and why: they hold now, and fail where the fault is planted again. */
+const REGRESSIONS: readonly (readonly [seed: number, kinds: readonly Kind[], fault: string])[] = [
+  [2, ['restarts'], 'calls for the server that was there before are taken'],
+  [4, ['lost-updates'], 'a difference that is not repaired at the next digest'],
+];
+
+/** What a failed run was, for people: its seed, what could happen in it, and what did. */
+function story(seed: number, { world, kinds, faults }: Run): string {
+  const trace = world.network.trace.slice(-300).join('\n');
+  return `seed ${seed}, with ${[...kinds].join(', ')}:\n${faults.join('\n')}\n\n${trace}\n`;
+}
+
+function expectSound(seed: number, kinds?: readonly Kind[]): Run {
+  const run = runCluster(seed, kinds && { kinds });
+  if (run.faults.length > 0) throw new Error(story(seed, run));
+  return run;
+}
+
+describe('a cluster under fire', () => {
+  it.each(REGRESSIONS)('holds with seed %i of %j, which found: %s', (seed, kinds, fault) => {
+    expectSound(seed, kinds);
+    const parts = PLANTED[fault];
+    if (parts === undefined) throw new Error('there is no such fault');
+    expect(runCluster(seed, { parts, kinds }).faults).not.toEqual([]);
+  });
+
+  for (let from = 1; from <= SEEDS; from += CHUNK) {
+    const to = Math.min(from + CHUNK - 1, SEEDS);
+    it(`loses nobody, with seeds ${from} to ${to}`, { timeout: 300_000 }, () => {
+      let matches = 0;
+      for (let seed = from; seed <= to; seed++) matches += expectSound(seed).world.matches;
+      // Else the simulation would prove nothing.
+      expect(matches).toBeGreaterThan(5 * (to - from + 1));
+    });
+  }
+});
+
+describe('the simulator finds', () => {
+  /** What may happen where a fault is looked for: the less else does, the sooner it is found. */
+  const kinds: Readonly<Record<string, readonly Kind[]>> = {
+    'incarnation ignored by servers': ['moves', 'restarts', 'repeats'],
+    'incarnation ignored by balancers': ['restarts'],
+    'purge on one balancer’s word': ['partitions'],
+    'peers that never move on drain': ['drains'],
+    'no repair by digests': ['lost-updates'],
+    'a difference that is not repaired at the next digest': ['lost-updates'],
+    'calls for the server that was there before are taken': ['restarts'],
+    'no second opinion on a missed check': ['losses'],
+  };
+
+  it.each(Object.keys(PLANTED))('%s', { timeout: 120_000 }, (name) => {
+    const parts = PLANTED[name];
+    if (parts === undefined) throw new Error('there is no such fault');
+    const caught = Array.from({ length: PLANTED_SEEDS }, (_, index) => index + 1).find((seed) => {
+      const own = kinds[name];
+      return runCluster(seed, { parts, ...(own && { kinds: own }) }).faults.length > 0;
+    });
+    expect(caught, `seeds until it was found, of ${PLANTED_SEEDS}`).toBeDefined();
+  });
+});
