@@ -15,6 +15,8 @@ const HANDED_OUT = 3;
 const FURTHER = 5;
 /** So many checks of one unlisted server run at a time; further registrations share the last. */
 const CHECKS_PER_MEMBER = 2;
+/** A server that lives renews its registration every 5 s, and a lost packet may delay that by 1 s. */
+const RENEWED_WITHIN_MS = 6_000;
 /** Ticks this late mean that the balancer itself stood still. */
 const STALL_MS = 1_000;
 
@@ -162,8 +164,11 @@ export class Registry {
     }
     const holders = this.#holdersOf(member);
     // Whoever answers at an address now is the one that began later: what the other registered there
-    // belongs to a program that is gone.
-    if (holders.some((holder) => holder.member.incarnation >= member.incarnation)) {
+    // belongs to a program that is gone. A calendar that was set back hides which began later; then
+    // the one that renews is the one there is.
+    const renewed = (holder: Entry): boolean =>
+      now < holder.leaseUntil - this.#settings.leaseMs + RENEWED_WITHIN_MS;
+    if (holders.some((each) => each.member.incarnation >= member.incarnation && renewed(each))) {
       return [{ kind: 'refuse', call, why: 'address-taken' }];
     }
     const effects = holders.flatMap((holder) =>

@@ -95,11 +95,22 @@ export class SimServer extends Program {
   #flushing = false;
   #stopped = false;
 
-  constructor(network: Network, label: string, place: string, parts: Parts, watch: ServerWatch) {
+  constructor(
+    network: Network,
+    options: {
+      readonly label: string;
+      readonly place: string;
+      /** How far the calendar of its computer is off. */
+      readonly calendarMs: number;
+      readonly parts: Parts;
+      readonly watch: ServerWatch;
+    },
+  ) {
+    const { label, place, calendarMs, parts, watch } = options;
     super(network, label, place);
     this.#parts = parts;
     this.#watch = watch;
-    this.calendarMs = network.random.below(200) - 100;
+    this.calendarMs = calendarMs + network.random.below(200) - 100;
     this.id = Buffer.from(network.random.bytes(16)).toString('hex');
     this.table = parts.table();
     this.introducer = new Introducer(this.id, this.table);

@@ -18,6 +18,8 @@ const DEAD_SERVER_MS = 12_000;
 const CLOSED_PEER_MS = 1_000;
 const SILENT_PEER_MS = 40_000;
 const LISTED_AGAIN_MS = 6_000;
+/** Where the calendar was set back, the one before at its address first has to miss a renewal. */
+const LISTED_LATE_MS = 12_000;
 const LOSS_MS = 2_500;
 
 /** Everything there is: load balancers, servers, people, the network, and what has to hold of them. */
@@ -37,6 +39,7 @@ export class World implements BalancerWatch, ServerWatch, PeerWatch {
   readonly #balancers = new Map<string, SimBalancer>();
   /** How far the calendar of each computer is off. */
   readonly #calendars = new Map<string, number>();
+  readonly #setBack = new Set<string>();
   readonly #pairs = new Map<string, { readonly world: LinkWorld; readonly people: string[] }>();
   #troubledAt = -Infinity;
   /** When something last came between two places, or befell a program at one. */
@@ -136,8 +139,10 @@ export class World implements BalancerWatch, ServerWatch, PeerWatch {
 
   /** @param calmUntil since when nothing has happened that its listing may take longer for. */
   #start(place: string, calmUntil: number | undefined): SimServer {
-    const server = new SimServer(this.network, `s${this.serial()}`, place, this.#parts, this);
-    server.calendarMs += this.#calendars.get(place) ?? 0;
+    const server = new SimServer(this.network, {
+      ...{ label: `s${this.serial()}`, place, parts: this.#parts, watch: this },
+      calendarMs: this.#calendars.get(place) ?? 0,
+    });
     this.servers.push(server);
     if (calmUntil !== undefined) this.#expectListed(server, calmUntil);
     return server;
@@ -151,7 +156,8 @@ export class World implements BalancerWatch, ServerWatch, PeerWatch {
     server.die(silently);
     if (!wasCalm) return;
     const lossMs = this.network.lost > 0 ? LOSS_MS : 0;
-    this.#later((silently ? SILENT_UNLISTED_MS : REFUSED_UNLISTED_MS) + lossMs, () => {
+    const listedMs = silently ? SILENT_UNLISTED_MS : REFUSED_UNLISTED_MS;
+    this.#later((this.#isSetBack(server.place) ? LISTED_LATE_MS : listedMs) + lossMs, () => {
       if (!this.#untroubledSince(diedAt)) return;
       for (const balancer of this.liveBalancers) {
         if (!balancer.listed.has(server.id)) continue;
@@ -188,6 +194,7 @@ export class World implements BalancerWatch, ServerWatch, PeerWatch {
   jumpCalendar(place: string, ms: number): void {
     this.network.say(`the calendar of ${place} JUMPS by ${ms} ms`);
     this.#calendars.set(place, (this.#calendars.get(place) ?? 0) + ms);
+    if (ms < 0) this.#setBack.add(place);
     for (const program of this.network.programs) {
       if (program.place === place) program.calendarMs += ms;
     }
@@ -360,10 +367,15 @@ export class World implements BalancerWatch, ServerWatch, PeerWatch {
     this.breach(`${balancer.label} removed ${server.label}, which lives: ${reason}`);
   }
 
+  #isSetBack(place: string): boolean {
+    return this.#setBack.has(place);
+  }
+
   #expectListed(server: SimServer, calmUntil: number): void {
     const startedAt = this.now;
     const lossMs = this.network.lost > 0 ? 2 * LOSS_MS : 0;
-    this.#later(LISTED_AGAIN_MS + lossMs, () => {
+    const listedMs = this.#isSetBack(server.place) ? LISTED_LATE_MS : LISTED_AGAIN_MS;
+    this.#later(listedMs + lossMs, () => {
       if (!this.#untroubledSince(calmUntil) || !server.alive || server.draining) return;
       for (const balancer of this.liveBalancers) {
         if (balancer.listed.has(server.id)) continue;

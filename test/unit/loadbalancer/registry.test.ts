@@ -99,6 +99,24 @@ describe('registration', () => {
     expect(bench.register(member('a', 1))).toEqual(['refuse 4: address-taken']);
   });
 
+  it('at the address of one that seems newer is taken once that renews no more', () => {
+    // The computer's calendar was set back between the two.
+    const bench = new RegistryBench({ checkIntervalMs: 60_000 });
+    bench.list('b');
+    bench.register(member('a', 2));
+    bench.checked(2, 'serving');
+    const reborn = { ...member('a', 1), id: 'c' };
+    bench.now = 5_000;
+    bench.renew('b');
+    expect(bench.register(reborn)).toEqual(['refuse 4: address-taken']);
+    bench.now = 5_999;
+    expect(bench.register(reborn)).toEqual(['refuse 5: address-taken']);
+    bench.now = 6_000;
+    expect(bench.register(reborn)).toContain(
+      'report a removed: another server has its address now',
+    );
+  });
+
   it('is refused beyond the limit of servers', () => {
     const bench = new RegistryBench({ maxMembers: 2 });
     bench.list('a', 'b');
