@@ -444,6 +444,6 @@ export class WireEnd {
 }
 
 /** The computer behind an address, `place:port`. */
-export function placeOf(address: string): string {
+function placeOf(address: string): string {
   return address.slice(0, address.lastIndexOf(':'));
 }
