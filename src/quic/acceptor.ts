@@ -1,7 +1,7 @@
 import { type Address, sourcePrefix } from '../base/address.ts';
 import { reasonOf } from '../base/errors.ts';
 import type { PathClass } from '../base/path-class.ts';
-import type { ConnectionOptions } from './connection-options.ts';
+import { type ConnectionOptions, HANDSHAKE_TIMEOUT_MS } from './connection-options.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import { type FirstDatagram, idKey, OUR_ID_BYTES, versionNegotiation } from './datagram.ts';
 import type { EndpointCounters } from './endpoint-stats.ts';
@@ -13,7 +13,6 @@ import { addressOfClass, CARRIED_LOCAL } from './synthetic-address.ts';
 import type { Admission, Carrier, QuicConnection } from './types.ts';
 import type { UdpSockets } from './udp-sockets.ts';
 
-const HANDSHAKE_TIMEOUT_MS = 5_000;
 /** The prefix all accepted carried connections count under: their true sources are not known. */
 const CARRIED_PREFIX = 'carried';
 /** More than any Retry takes, whose token is ours. */

@@ -3,6 +3,9 @@ import type { PathClass } from '../base/path-class.ts';
 import type { NativeConnection } from './native.ts';
 import type { Carrier } from './types.ts';
 
+/** How long a handshake may take unless the dialer says otherwise. */
+export const HANDSHAKE_TIMEOUT_MS = 5_000;
+
 /** Who a connection is made for: the one that accepted it, or the one that dialled it. */
 export interface ConnectionOwner {
   /** The handshake is done, and the peer is who it should be. */

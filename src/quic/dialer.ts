@@ -2,7 +2,7 @@ import { type Address, formatAddress } from '../base/address.ts';
 import { ChattyError } from '../base/errors.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Connection } from './connection.ts';
-import type { ConnectionOwner } from './connection-options.ts';
+import { type ConnectionOwner, HANDSHAKE_TIMEOUT_MS } from './connection-options.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import { OUR_ID_BYTES } from './datagram.ts';
 import type { EndpointCounters } from './endpoint-stats.ts';
@@ -10,8 +10,6 @@ import type { NativeConfigs } from './native-configs.ts';
 import { addressOfClass, CARRIED_LOCAL } from './synthetic-address.ts';
 import type { Carrier, QuicConnection } from './types.ts';
 import type { UdpSockets } from './udp-sockets.ts';
-
-const HANDSHAKE_TIMEOUT_MS = 5_000;
 
 export interface DialOptions {
   /** Where to; for a plain connection. */

@@ -141,7 +141,7 @@ describe('chatty refuses, as wrong usage,', () => {
     expect(code, stderr).toBe(64);
     expect(stderr).toMatch(said);
     // What is quoted on a terminal moves no cursor.
-    // eslint-disable-next-line no-control-regex
+    // eslint-disable-next-line no-control-regex -- that no control character is left is the point
     expect(stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
   });
 
