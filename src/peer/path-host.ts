@@ -84,7 +84,7 @@ export class PathHost {
       kind: CandidateKind.CANDIDATE_KIND_HOST,
       address: addressToWire(address),
     }));
-    return { candidates, ufrag: this.#ufrag, password: this.#password };
+    return { candidates, ufrag: this.#ufrag, password: this.#password, relayRefused: false };
   }
 
   /** Starts checking paths to the session of a match. */

@@ -127,6 +127,7 @@ export class Registration {
         endpoint: this.#presence.endpoint(),
         wishes: [...this.#presence.wishes()],
         stunCookies: [],
+        firstFlights: [],
       },
     });
   }

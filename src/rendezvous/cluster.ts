@@ -76,6 +76,7 @@ export class Cluster {
         protocol: OWN_PROTOCOL,
         member: this.#self === undefined ? undefined : memberToWire(this.#self),
         members: this.#membership.facts().map(factToWire),
+        relaySecret: Buffer.alloc(0),
       }),
       unreachable: () => this.#membership.unreachable(clock.now()),
     };

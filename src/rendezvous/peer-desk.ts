@@ -336,6 +336,8 @@ function matchFrame(match: Match): ServerToPeer {
         friendEndpoint: endpointToWire(match.friendEndpoint),
         friendWasWaiting: match.friendWasWaiting,
         ownSession: sessionToWire(match.ownSession),
+        relays: [],
+        friendFirstFlight: [],
       },
     },
   };

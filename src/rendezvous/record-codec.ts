@@ -50,6 +50,7 @@ export function endpointToWire({ candidates, ufrag, password }: Endpoint): WireE
   return {
     ufrag,
     password,
+    relayRefused: false,
     candidates: candidates.map(({ kind, address }) => ({
       kind: KINDS.find(([own]) => own === kind)?.[1] ?? WireKind.CANDIDATE_KIND_UNSPECIFIED,
       address: addressToWire(address),

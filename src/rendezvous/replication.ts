@@ -215,6 +215,8 @@ export class ReplicationSession {
         return [];
       case 'reachReport':
         return [{ type: 'reach', unreachable: kind.value.unreachableIds.slice(0, MAX_REPORTED) }];
+      case 'passedFlight':
+        return [];
     }
   }
 

@@ -27,7 +27,12 @@ class Replica {
       secrets.server,
       systemClock,
       {
-        hello: () => ({ protocol: OWN_PROTOCOL, member: memberToWire(this.member), members: [] }),
+        hello: () => ({
+          protocol: OWN_PROTOCOL,
+          member: memberToWire(this.member),
+          members: [],
+          relaySecret: Buffer.alloc(0),
+        }),
         snapshot: () => this.introducer.snapshot(),
         seq: () => this.introducer.seq,
         ownDigest: () => this.table.digestOf(this.#id),

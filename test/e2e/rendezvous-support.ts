@@ -215,12 +215,16 @@ export class TestPeer {
       candidates: [],
       ufrag: 'ufrag',
       password: 'p'.repeat(24),
+      relayRefused: false,
       ...parts.endpoint,
     };
     const { protocol = OWN_PROTOCOL, cookies: stunCookies = [] } = parts;
     this.send({
       $case: 'hello',
-      value: { protocol, name: this.name, session, endpoint, wishes: [...wishes], stunCookies },
+      value: {
+        ...{ protocol, name: this.name, session, endpoint, wishes: [...wishes], stunCookies },
+        firstFlights: [],
+      },
     });
   }
 

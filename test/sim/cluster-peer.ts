@@ -223,6 +223,7 @@ export class SimPeer extends Program {
             endpoint: this.#endpoint(),
             wishes: this.wishes.map(wishToWire),
             stunCookies: [],
+            firstFlights: [],
           },
         });
       },

@@ -332,6 +332,7 @@ export class SimServer extends Program {
           protocol: OWN_PROTOCOL,
           member: memberToWire(this.member),
           members: this.membership.facts().map(factToWire),
+          relaySecret: Buffer.alloc(0),
         }),
         snapshot: () => this.introducer.snapshot(),
         seq: () => this.introducer.seq,

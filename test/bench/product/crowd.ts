@@ -81,6 +81,7 @@ class Waiting {
         endpoint: { candidates: [], ufrag: 'bench', password: 'b'.repeat(24) },
         wishes: friend === undefined ? [] : [wishFor(friend)],
         stunCookies: [],
+        firstFlights: [],
       },
     });
     await welcome;

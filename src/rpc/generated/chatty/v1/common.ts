@@ -24,6 +24,26 @@ export namespace CandidateKind {
   export type CANDIDATE_KIND_MAPPED = typeof CandidateKind.CANDIDATE_KIND_MAPPED;
 }
 
+/** How a NAT chooses the public port of a socket (RFC 4787 section 4.1). */
+export const PortMapping = {
+  PORT_MAPPING_UNSPECIFIED: 0,
+  /** PORT_MAPPING_ENDPOINT_INDEPENDENT - The same towards everybody. */
+  PORT_MAPPING_ENDPOINT_INDEPENDENT: 1,
+  /** PORT_MAPPING_SEQUENTIAL - Another towards each, at a small constant distance from the one before. */
+  PORT_MAPPING_SEQUENTIAL: 2,
+  /** PORT_MAPPING_RANDOM - Another towards each, not to be foreseen. */
+  PORT_MAPPING_RANDOM: 3,
+} as const;
+
+export type PortMapping = typeof PortMapping[keyof typeof PortMapping];
+
+export namespace PortMapping {
+  export type PORT_MAPPING_UNSPECIFIED = typeof PortMapping.PORT_MAPPING_UNSPECIFIED;
+  export type PORT_MAPPING_ENDPOINT_INDEPENDENT = typeof PortMapping.PORT_MAPPING_ENDPOINT_INDEPENDENT;
+  export type PORT_MAPPING_SEQUENTIAL = typeof PortMapping.PORT_MAPPING_SEQUENTIAL;
+  export type PORT_MAPPING_RANDOM = typeof PortMapping.PORT_MAPPING_RANDOM;
+}
+
 /** An IP address and a UDP or TCP port. */
 export interface Address {
   /** 4 bytes (IPv4) or 16 bytes (IPv6), network order. */
@@ -66,6 +86,20 @@ export interface Endpoint {
   ufrag: string;
   /** ICE password, 22 to 64 characters. */
   password: string;
+  /** What the session's NAT does with IPv4, as the session itself found; absent: not known. */
+  nat?:
+    | NatReport
+    | undefined;
+  /** No byte of this session's may go over a relay. */
+  relayRefused: boolean;
+}
+
+export interface NatReport {
+  mapping: PortMapping;
+  /** Where sequential: from one port to the next. */
+  step: number;
+  /** The public address that was observed last; where sequential, the next is guessed from it. */
+  lastObserved?: Address | undefined;
 }
 
 /** One run of a peer's program. Ordered: the higher started_at, then the higher nonce, is the newer. */
@@ -393,7 +427,7 @@ export const Candidate: MessageFns<Candidate> = {
 };
 
 function createBaseEndpoint(): Endpoint {
-  return { candidates: [], ufrag: "", password: "" };
+  return { candidates: [], ufrag: "", password: "", nat: undefined, relayRefused: false };
 }
 
 export const Endpoint: MessageFns<Endpoint> = {
@@ -406,6 +440,12 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.password !== "") {
       writer.uint32(26).string(message.password);
+    }
+    if (message.nat !== undefined) {
+      NatReport.encode(message.nat, writer.uint32(34).fork()).join();
+    }
+    if (message.relayRefused !== false) {
+      writer.uint32(40).bool(message.relayRefused);
     }
     return writer;
   },
@@ -447,6 +487,22 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.password = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nat = NatReport.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.relayRefused = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -467,6 +523,89 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.candidates = object.candidates?.map((e) => Candidate.fromPartial(e)) || [];
     message.ufrag = object.ufrag ?? "";
     message.password = object.password ?? "";
+    message.nat = (object.nat !== undefined && object.nat !== null) ? NatReport.fromPartial(object.nat) : undefined;
+    message.relayRefused = object.relayRefused ?? false;
+    return message;
+  },
+};
+
+function createBaseNatReport(): NatReport {
+  return { mapping: 0, step: 0, lastObserved: undefined };
+}
+
+export const NatReport: MessageFns<NatReport> = {
+  encode(message: NatReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.mapping !== 0) {
+      writer.uint32(8).int32(message.mapping);
+    }
+    if (message.step !== 0) {
+      writer.uint32(16).sint32(message.step);
+    }
+    if (message.lastObserved !== undefined) {
+      Address.encode(message.lastObserved, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NatReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNatReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.mapping = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.step = reader.sint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lastObserved = Address.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<NatReport>, I>>(base?: I): NatReport {
+    return NatReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NatReport>, I>>(object: I): NatReport {
+    const message = createBaseNatReport();
+    message.mapping = object.mapping ?? 0;
+    message.step = object.step ?? 0;
+    message.lastObserved = (object.lastObserved !== undefined && object.lastObserved !== null)
+      ? Address.fromPartial(object.lastObserved)
+      : undefined;
     return message;
   },
 };

@@ -37,6 +37,17 @@ export interface PeerHello {
   wishes: Wish[];
   /** Cookies from STUN answers, which prove that the addresses in them are this peer's. */
   stunCookies: Buffer[];
+  firstFlights: FirstFlight[];
+}
+
+/**
+ * The QUIC datagrams with which a peer would begin to talk to a friend: passed on with the match if
+ * the friend is there already, or is within a second; then forgotten.
+ */
+export interface FirstFlight {
+  friend: string;
+  /** One or two, of at most 1,200 bytes each. */
+  datagrams: Buffer[];
 }
 
 /** The answer to a hello that was accepted: the peer is registered. */
@@ -54,6 +65,7 @@ export interface ServerWelcome {
 export interface WishUpdate {
   wish?: Wish | undefined;
   withdraw: boolean;
+  firstFlight?: FirstFlight | undefined;
 }
 
 export interface WishAccepted {
@@ -94,7 +106,23 @@ export interface MatchFound {
   /** Whether the friend was already waiting when this peer's wish arrived: then this peer dials. */
   friendWasWaiting: boolean;
   /** The session this match was made for. */
-  ownSession?: SessionId | undefined;
+  ownSession?:
+    | SessionId
+    | undefined;
+  /** Servers that relay between the two, best first; none where either side refuses relays. */
+  relays: RelayOffer[];
+  /** What the friend's wish brought with it: its datagrams, as if they had come over a relay. */
+  friendFirstFlight: Buffer[];
+}
+
+/** A server that relays between the two sessions of a match. relay-frame.ts has the frames. */
+export interface RelayOffer {
+  serverId: string;
+  addresses: Address[];
+  /** 8 bytes, in every frame of this side's. */
+  channel: Buffer;
+  /** 16 bytes, which only this side is told: binds its address to the channel. */
+  proof: Buffer;
 }
 
 /** The server is about to stop: register elsewhere, then leave. */
@@ -367,7 +395,15 @@ export const ServerToPeer: MessageFns<ServerToPeer> = {
 };
 
 function createBasePeerHello(): PeerHello {
-  return { protocol: undefined, name: "", session: undefined, endpoint: undefined, wishes: [], stunCookies: [] };
+  return {
+    protocol: undefined,
+    name: "",
+    session: undefined,
+    endpoint: undefined,
+    wishes: [],
+    stunCookies: [],
+    firstFlights: [],
+  };
 }
 
 export const PeerHello: MessageFns<PeerHello> = {
@@ -389,6 +425,9 @@ export const PeerHello: MessageFns<PeerHello> = {
     }
     for (const v of message.stunCookies) {
       writer.uint32(50).bytes(v!);
+    }
+    for (const v of message.firstFlights) {
+      FirstFlight.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -454,6 +493,14 @@ export const PeerHello: MessageFns<PeerHello> = {
             message.stunCookies.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.firstFlights.push(FirstFlight.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -483,6 +530,74 @@ export const PeerHello: MessageFns<PeerHello> = {
       : undefined;
     message.wishes = object.wishes?.map((e) => Wish.fromPartial(e)) || [];
     message.stunCookies = object.stunCookies?.map((e) => e) || [];
+    message.firstFlights = object.firstFlights?.map((e) => FirstFlight.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFirstFlight(): FirstFlight {
+  return { friend: "", datagrams: [] };
+}
+
+export const FirstFlight: MessageFns<FirstFlight> = {
+  encode(message: FirstFlight, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.friend !== "") {
+      writer.uint32(10).string(message.friend);
+    }
+    for (const v of message.datagrams) {
+      writer.uint32(18).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FirstFlight {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFirstFlight();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.friend = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.datagrams.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FirstFlight>, I>>(base?: I): FirstFlight {
+    return FirstFlight.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FirstFlight>, I>>(object: I): FirstFlight {
+    const message = createBaseFirstFlight();
+    message.friend = object.friend ?? "";
+    message.datagrams = object.datagrams?.map((e) => e) || [];
     return message;
   },
 };
@@ -571,7 +686,7 @@ export const ServerWelcome: MessageFns<ServerWelcome> = {
 };
 
 function createBaseWishUpdate(): WishUpdate {
-  return { wish: undefined, withdraw: false };
+  return { wish: undefined, withdraw: false, firstFlight: undefined };
 }
 
 export const WishUpdate: MessageFns<WishUpdate> = {
@@ -581,6 +696,9 @@ export const WishUpdate: MessageFns<WishUpdate> = {
     }
     if (message.withdraw !== false) {
       writer.uint32(16).bool(message.withdraw);
+    }
+    if (message.firstFlight !== undefined) {
+      FirstFlight.encode(message.firstFlight, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -614,6 +732,14 @@ export const WishUpdate: MessageFns<WishUpdate> = {
             message.withdraw = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.firstFlight = FirstFlight.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -633,6 +759,9 @@ export const WishUpdate: MessageFns<WishUpdate> = {
     const message = createBaseWishUpdate();
     message.wish = (object.wish !== undefined && object.wish !== null) ? Wish.fromPartial(object.wish) : undefined;
     message.withdraw = object.withdraw ?? false;
+    message.firstFlight = (object.firstFlight !== undefined && object.firstFlight !== null)
+      ? FirstFlight.fromPartial(object.firstFlight)
+      : undefined;
     return message;
   },
 };
@@ -879,6 +1008,8 @@ function createBaseMatchFound(): MatchFound {
     friendEndpoint: undefined,
     friendWasWaiting: false,
     ownSession: undefined,
+    relays: [],
+    friendFirstFlight: [],
   };
 }
 
@@ -901,6 +1032,12 @@ export const MatchFound: MessageFns<MatchFound> = {
     }
     if (message.ownSession !== undefined) {
       SessionId.encode(message.ownSession, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.relays) {
+      RelayOffer.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.friendFirstFlight) {
+      writer.uint32(66).bytes(v!);
     }
     return writer;
   },
@@ -966,6 +1103,22 @@ export const MatchFound: MessageFns<MatchFound> = {
             message.ownSession = SessionId.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.relays.push(RelayOffer.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.friendFirstFlight.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -995,6 +1148,99 @@ export const MatchFound: MessageFns<MatchFound> = {
     message.ownSession = (object.ownSession !== undefined && object.ownSession !== null)
       ? SessionId.fromPartial(object.ownSession)
       : undefined;
+    message.relays = object.relays?.map((e) => RelayOffer.fromPartial(e)) || [];
+    message.friendFirstFlight = object.friendFirstFlight?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRelayOffer(): RelayOffer {
+  return { serverId: "", addresses: [], channel: Buffer.alloc(0), proof: Buffer.alloc(0) };
+}
+
+export const RelayOffer: MessageFns<RelayOffer> = {
+  encode(message: RelayOffer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serverId !== "") {
+      writer.uint32(10).string(message.serverId);
+    }
+    for (const v of message.addresses) {
+      Address.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.channel.length !== 0) {
+      writer.uint32(26).bytes(message.channel);
+    }
+    if (message.proof.length !== 0) {
+      writer.uint32(34).bytes(message.proof);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RelayOffer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRelayOffer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serverId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.addresses.push(Address.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.channel = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.proof = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RelayOffer>, I>>(base?: I): RelayOffer {
+    return RelayOffer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RelayOffer>, I>>(object: I): RelayOffer {
+    const message = createBaseRelayOffer();
+    message.serverId = object.serverId ?? "";
+    message.addresses = object.addresses?.map((e) => Address.fromPartial(e)) || [];
+    message.channel = object.channel ?? Buffer.alloc(0);
+    message.proof = object.proof ?? Buffer.alloc(0);
     return message;
   },
 };

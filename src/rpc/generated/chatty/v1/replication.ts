@@ -19,6 +19,7 @@ import {
 } from "@grpc/grpc-js";
 import { Endpoint, Protocol, SessionId, Wish } from "./common.ts";
 import { Member, MemberFact } from "./membership.ts";
+import { FirstFlight } from "./rendezvous.ts";
 
 export interface ReplicateRequest {
   frame?: ReplicationFrame | undefined;
@@ -36,6 +37,7 @@ export interface ReplicationFrame {
     | { $case: "digest"; value: Digest }
     | { $case: "snapshotRequest"; value: SnapshotRequest }
     | { $case: "reachReport"; value: ReachReport }
+    | { $case: "passedFlight"; value: PassedFlight }
     | undefined;
 }
 
@@ -52,6 +54,18 @@ export interface ReplicationHello {
    * called in the place of another closes the stream: it is not a new one for that pair.
    */
   wantedId: string;
+  /**
+   * 32 random bytes, made at start, from which fellow servers compute the channels and proofs of
+   * relays by this one; empty: this server does not relay.
+   */
+  relaySecret: Buffer;
+}
+
+/** A first flight for a friend that is registered with the receiver. Not part of the table. */
+export interface PassedFlight {
+  /** Whose it is; its record travels on the same stream before. */
+  from?: RecordKey | undefined;
+  flight?: FirstFlight | undefined;
 }
 
 /**
@@ -265,6 +279,9 @@ export const ReplicationFrame: MessageFns<ReplicationFrame> = {
       case "reachReport":
         ReachReport.encode(message.kind.value, writer.uint32(50).fork()).join();
         break;
+      case "passedFlight":
+        PassedFlight.encode(message.kind.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -330,6 +347,14 @@ export const ReplicationFrame: MessageFns<ReplicationFrame> = {
             message.kind = { $case: "reachReport", value: ReachReport.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.kind = { $case: "passedFlight", value: PassedFlight.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -384,13 +409,19 @@ export const ReplicationFrame: MessageFns<ReplicationFrame> = {
         }
         break;
       }
+      case "passedFlight": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "passedFlight", value: PassedFlight.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseReplicationHello(): ReplicationHello {
-  return { protocol: undefined, member: undefined, members: [], wantedId: "" };
+  return { protocol: undefined, member: undefined, members: [], wantedId: "", relaySecret: Buffer.alloc(0) };
 }
 
 export const ReplicationHello: MessageFns<ReplicationHello> = {
@@ -406,6 +437,9 @@ export const ReplicationHello: MessageFns<ReplicationHello> = {
     }
     if (message.wantedId !== "") {
       writer.uint32(34).string(message.wantedId);
+    }
+    if (message.relaySecret.length !== 0) {
+      writer.uint32(42).bytes(message.relaySecret);
     }
     return writer;
   },
@@ -455,6 +489,14 @@ export const ReplicationHello: MessageFns<ReplicationHello> = {
             message.wantedId = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.relaySecret = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -480,6 +522,76 @@ export const ReplicationHello: MessageFns<ReplicationHello> = {
       : undefined;
     message.members = object.members?.map((e) => MemberFact.fromPartial(e)) || [];
     message.wantedId = object.wantedId ?? "";
+    message.relaySecret = object.relaySecret ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBasePassedFlight(): PassedFlight {
+  return { from: undefined, flight: undefined };
+}
+
+export const PassedFlight: MessageFns<PassedFlight> = {
+  encode(message: PassedFlight, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== undefined) {
+      RecordKey.encode(message.from, writer.uint32(10).fork()).join();
+    }
+    if (message.flight !== undefined) {
+      FirstFlight.encode(message.flight, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PassedFlight {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePassedFlight();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.from = RecordKey.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.flight = FirstFlight.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PassedFlight>, I>>(base?: I): PassedFlight {
+    return PassedFlight.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PassedFlight>, I>>(object: I): PassedFlight {
+    const message = createBasePassedFlight();
+    message.from = (object.from !== undefined && object.from !== null) ? RecordKey.fromPartial(object.from) : undefined;
+    message.flight = (object.flight !== undefined && object.flight !== null)
+      ? FirstFlight.fromPartial(object.flight)
+      : undefined;
     return message;
   },
 };
