@@ -10,6 +10,9 @@ const KEPT_STDERR_CHARACTERS = 4_000;
 
 export type Command = 'chatty' | 'chatty-loadbalancer' | 'chatty-rendezvous' | 'chatty-local';
 
+/** The commands of this program; another version's are elsewhere. */
+const OWN_COMMANDS = new URL('../../bin/', import.meta.url);
+
 /** How a process ended. */
 export interface Ending {
   readonly code: number | null;
@@ -25,10 +28,18 @@ export class ChildProgram {
   #stderr = '';
   #ending: Ending | undefined;
 
-  /** @param env its environment; by default this process's. */
-  constructor(command: Command, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
+  /**
+   * @param env its environment; by default this process's.
+   * @param commands the folder of the commands, ending in a slash.
+   */
+  constructor(
+    command: Command,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = process.env,
+    commands = OWN_COMMANDS,
+  ) {
     this.command = command;
-    const script = fileURLToPath(new URL(`../../bin/${command}`, import.meta.url));
+    const script = fileURLToPath(new URL(command, commands));
     this.#child = spawn(process.execPath, [script, ...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env,

@@ -16,6 +16,8 @@ interface PersonOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Another computer, with keys of its own. */
   readonly state?: string;
+  /** Where the commands of their version are (default: this one's). */
+  readonly commands?: URL | undefined;
 }
 
 /** `bin/chatty` as somebody uses it through a pipe; every event it tells is kept. */
@@ -43,12 +45,13 @@ export class Person {
       ...loadBalancers.flatMap((address) => ['--lb', address]),
       ...args,
     ];
-    return Person.run(all, env);
+    return Person.run(all, env, options.commands);
   }
 
   /** Starts `chatty` with these arguments. */
-  static run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Person {
-    const person = new Person(new ChildProgram('chatty', args, { ...process.env, ...env }));
+  static run(args: readonly string[], env: NodeJS.ProcessEnv = {}, commands?: URL): Person {
+    const program = new ChildProgram('chatty', args, { ...process.env, ...env }, commands);
+    const person = new Person(program);
     people.add(person);
     return person;
   }

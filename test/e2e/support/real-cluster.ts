@@ -22,6 +22,9 @@ export interface Daemon {
   readonly cluster: string;
 }
 
+/** Where a daemon listens, by default on free ports, and of which version it is (default: this one). */
+type Place = Partial<Pick<Daemon, 'peers' | 'cluster'>> & { readonly commands?: URL | undefined };
+
 /** The daemons of one test file as real processes, with keys of their own; ended with it. */
 export class RealCluster implements AsyncDisposable {
   /** A directory that goes with the cluster. */
@@ -84,27 +87,24 @@ export class RealCluster implements AsyncDisposable {
   }
 
   /** Starts a load balancer, by default on free ports, and waits until it is ready. */
-  balancer(at: Partial<Daemon> = {}): Promise<Daemon> {
+  balancer(at: Place = {}): Promise<Daemon> {
     return this.#start('loadbalancer', at, []);
   }
 
   /** Starts a server of these balancers (default: all there are) and waits until it is listed. */
-  server(at: Partial<Daemon> = {}, balancers = this.balancers): Promise<Daemon> {
+  server(at: Place = {}, balancers = this.balancers): Promise<Daemon> {
     return this.#start('rendezvous', at, clustersOf(balancers));
   }
 
   /** Starts a daemon without waiting for it. */
-  launch(
-    role: Daemon['role'],
-    at: Partial<Daemon> = {},
-    args: readonly string[] = [],
-  ): ChildProgram {
+  launch(role: Daemon['role'], at: Place = {}, args: readonly string[] = []): ChildProgram {
     const { peers = `${this.#host}:0`, cluster = `${this.#host}:0` } = at;
-    const program = new ChildProgram(`chatty-${role}`, [
+    const all = [
       ...['--listen', peers, '--cluster-listen', cluster, '--tls', this.tls],
       ...['--operations-listen', 'off'],
       ...args,
-    ]);
+    ];
+    const program = new ChildProgram(`chatty-${role}`, all, process.env, at.commands);
     this.#programs.push(program);
     return program;
   }
@@ -172,7 +172,7 @@ export class RealCluster implements AsyncDisposable {
     await rm(this.directory, { recursive: true, force: true });
   }
 
-  #start(role: Daemon['role'], at: Partial<Daemon>, args: readonly string[]): Promise<Daemon> {
+  #start(role: Daemon['role'], at: Place, args: readonly string[]): Promise<Daemon> {
     return this.adopt(role, this.launch(role, at, args));
   }
 }
