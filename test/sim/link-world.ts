@@ -170,7 +170,7 @@ export class World {
 
   #match(to: Process, friend: Process, friendWasWaiting: boolean, delayMs: number): void {
     this.after(delayMs, () => {
-      const endpoint = { candidates: [], ufrag: friend.label, password: '' };
+      const endpoint = { candidates: [], ufrag: friend.label, password: '', relayRefused: false };
       const key = this.#fingerprints[friend.who];
       this.#step(to, {
         type: 'match',

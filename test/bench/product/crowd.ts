@@ -78,7 +78,12 @@ class Waiting {
           startedAt: BigInt(systemClock.wallClock()),
           nonce: Buffer.from(systemRandom.bytes(16)),
         },
-        endpoint: { candidates: [], ufrag: 'bench', password: 'b'.repeat(24) },
+        endpoint: {
+          candidates: [],
+          ufrag: 'bench',
+          password: 'b'.repeat(24),
+          relayRefused: false,
+        },
         wishes: friend === undefined ? [] : [wishFor(friend)],
         stunCookies: [],
         firstFlights: [],

@@ -16,7 +16,12 @@ const OWN_SESSION = { startedAt: 1n, nonce: Buffer.alloc(16, 1) };
 const MATCH: Match = {
   session: { startedAt: 2n, nonce: Buffer.alloc(16, 2) },
   key: new Uint8Array(32).fill(2),
-  endpoint: { candidates: [], ufrag: 'bobfrag12', password: 'the-password-of-bob-123' },
+  endpoint: {
+    candidates: [],
+    ufrag: 'bobfrag12',
+    password: 'the-password-of-bob-123',
+    relayRefused: false,
+  },
   friendWasWaiting: false,
 };
 const remote = { host: '192.0.2.2', port: 4002 };

@@ -14,7 +14,7 @@ const session = (startedAt: number): SessionId => ({
 });
 const FIRST = session(1);
 const NEWER = session(2);
-const endpoint: Endpoint = { candidates: [], ufrag: 'u', password: 'p' };
+const endpoint: Endpoint = { candidates: [], ufrag: 'u', password: 'p', relayRefused: false };
 
 const matchOf = (more: Partial<Match> = {}): Match => ({
   session: FIRST,

@@ -53,6 +53,7 @@ function hello(name: string, friends: string[], more: Partial<PeerHello> = {}): 
       endpoint: endpointOf([]),
       wishes: friends.map((friend) => ({ friend, friendKey: Buffer.alloc(0) })),
       stunCookies: [],
+      firstFlights: [],
       ...more,
     },
   });
