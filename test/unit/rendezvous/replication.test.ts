@@ -29,7 +29,12 @@ class Side {
     this.seq = own.length;
     this.session = new ReplicationSession(
       {
-        hello: () => ({ protocol: OWN_PROTOCOL, member: memberToWire(THERE), members: [] }),
+        hello: () => ({
+          protocol: OWN_PROTOCOL,
+          member: memberToWire(THERE),
+          members: [],
+          relaySecret: Buffer.alloc(0),
+        }),
         snapshot: () => this.own,
         seq: () => this.seq,
         ownDigest: () => {
@@ -298,7 +303,8 @@ function keyOf(wire: ReturnType<typeof recordToWire>): NonNullable<typeof wire.k
 
 function helloOf(member: Member, version = 1, wantedId = '') {
   const protocol = { ...OWN_PROTOCOL, lowestVersion: version, highestVersion: version };
-  return { protocol, member: memberToWire(member), members: [], wantedId };
+  const relaySecret = Buffer.alloc(0);
+  return { protocol, member: memberToWire(member), members: [], wantedId, relaySecret };
 }
 
 function hello(member: Member, version = 1, wantedId = '') {
