@@ -1,6 +1,9 @@
 import type { RendezvousObserver, RendezvousServer } from '../rendezvous/rendezvous-server.ts';
 import type { Metrics } from './metrics.ts';
 
+/** A gauge is a double, which holds 53 bits; of the checksum's 64 the upper 52 are shown. */
+const HIDDEN_BITS = 12n;
+
 /** What a rendezvous server tells as it happens. */
 export function observeRendezvous(metrics: Metrics): RendezvousObserver {
   const matched = metrics.counter(
@@ -31,6 +34,11 @@ export function measureRendezvous(metrics: Metrics, server: RendezvousServer): v
     'chatty_table_records',
     'Records of the peer table: the registrations of all servers.',
     () => server.stats.records,
+  );
+  metrics.gauge(
+    'chatty_table_checksum',
+    'A checksum of the peer table: equal on servers whose tables hold the same, 0 for an empty one.',
+    () => Number(server.tableChecksum >> HIDDEN_BITS),
   );
   metrics.gauges(
     'chatty_members',

@@ -16,6 +16,9 @@ export interface PeerTable {
   /** How many records there are. */
   readonly size: number;
 
+  /** XOR of 8 bytes an owner, see `ownerChecksum`: equal where tables are, 0 where they are empty. */
+  readonly checksum: bigint;
+
   /**
    * Adds the record, or replaces the one of the same owner, name, key and session.
    * @returns the one replaced, or `full` where the owner, or this peer, has as many as it may have;

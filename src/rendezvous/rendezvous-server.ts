@@ -175,6 +175,11 @@ export class RendezvousServer {
     return { registered: this.#introducer.registered, records: this.#table.size };
   }
 
+  /** Equal on servers that hold the same records; 64 bits. */
+  get tableChecksum(): bigint {
+    return this.#table.checksum;
+  }
+
   get stats(): RendezvousStats {
     return {
       waiting: this.#introducer.registered,

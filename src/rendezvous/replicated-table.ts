@@ -1,6 +1,6 @@
 import type { PeerTable, TableDigest } from './peer-table.ts';
 import { type PeerRecord, type RecordKey, sameRecordKey } from './record.ts';
-import { recordChecksum } from './record-checksum.ts';
+import { ownerChecksum, recordChecksum } from './record-checksum.ts';
 
 export interface TableLimits {
   /** Records of all owners (default 1,000,000; one with four addresses takes 1.8 KB). */
@@ -40,6 +40,13 @@ export class ReplicatedTable implements PeerTable {
 
   get size(): number {
     return this.#size;
+  }
+
+  get checksum(): bigint {
+    let checksum = 0n;
+    for (const owner of this.#byOwner.keys())
+      checksum ^= ownerChecksum(owner, this.digestOf(owner));
+    return checksum;
   }
 
   upsert(record: PeerRecord): PeerRecord | 'full' | undefined {

@@ -115,6 +115,7 @@ export class Observer {
       host,
       records: sample('chatty_table_records'),
       waiting: sample('chatty_peers_waiting'),
+      checksum: sample('chatty_table_checksum'),
     };
   }
 }
@@ -123,10 +124,13 @@ export interface Table {
   readonly host: string;
   readonly records: number;
   readonly waiting: number;
+  readonly checksum: number;
 }
 
-/** Every server holds exactly as many records as peers wait on all of them. */
+/** Every server holds the same records, exactly as many as peers wait on all of them. */
 export function areEqual(tables: readonly Table[]): boolean {
   const waiting = tables.reduce((sum, table) => sum + table.waiting, 0);
-  return tables.every(({ records }) => records === waiting);
+  return tables.every(
+    ({ records, checksum }) => records === waiting && checksum === tables[0]?.checksum,
+  );
 }

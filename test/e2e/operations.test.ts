@@ -97,6 +97,12 @@ describe('a cluster in operation', () => {
     // Each of them waits on two of the three servers.
     await expect.poll(() => sum('chatty_peers_waiting'), { timeout: PATIENCE_MS }).toBe(4);
     await expect.poll(() => sum('chatty_table_records'), { timeout: PATIENCE_MS }).toBe(12);
+    const checksums = () =>
+      Promise.all(['rv1', 'rv2', 'rv3'].map((name) => sample(name, 'chatty_table_checksum')));
+    await expect
+      .poll(async () => new Set(await checksums()).size, { timeout: PATIENCE_MS })
+      .toBe(1);
+    expect(Math.min(...(await checksums()))).toBeGreaterThan(0);
     expect(await sum('chatty_matches_total')).toBeGreaterThanOrEqual(2);
     expect(await sum('chatty_match_latency_seconds_count')).toBeGreaterThanOrEqual(2);
     expect(await sum('chatty_replication_lag_seconds_count')).toBeGreaterThanOrEqual(8);

@@ -97,6 +97,22 @@ export function peerTableCompliance(kind: string, make: () => PeerTable): void {
       expect(one.digestOf('there')).toEqual({ count: 0, checksum: 0n });
     });
 
+    it('has equal checksums for equal tables, whoever owns what in them', () => {
+      const [one, other] = [make(), make()];
+      // The same peer, told by two owners in records that are otherwise alike.
+      const records = [record({ owner: 'a' }), record({ owner: 'b' }), record({ name: 'bob' })];
+      for (const each of records) one.upsert(each);
+      for (const each of records.toReversed()) other.upsert(each);
+      expect(one.checksum).not.toBe(0n);
+      expect(other.checksum).toBe(one.checksum);
+      other.purgeOwner('b');
+      expect(other.checksum).not.toBe(one.checksum);
+      other.upsert(record({ owner: 'c' }));
+      expect(other.checksum).not.toBe(one.checksum);
+      for (const owner of ['a', 'c', 'there']) other.purgeOwner(owner);
+      expect(other.checksum).toBe(0n);
+    });
+
     it('does not change when a record is removed that it has not', () => {
       const table = make();
       table.upsert(record());
