@@ -1,3 +1,4 @@
+import { DefaultPort } from '../base/default-ports.ts';
 import {
   balancer,
   clusterBalancer,
@@ -12,12 +13,6 @@ import {
   size,
 } from './format.ts';
 import { list, optional, required, requiredList, withDefault } from './setting.ts';
-
-// The ports of DESIGN's table "Planes and ports".
-const PEER_PORT_OF_BALANCER = 50050;
-const PEER_PORT_OF_SERVER = 4433;
-const CLUSTER_PORT = 50051;
-const OPERATIONS_PORT = 9464;
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -42,15 +37,19 @@ const daemon = {
   tls,
   operationsListen: withDefault(
     orWord(hostPort, 'off'),
-    { host: '127.0.0.1', port: OPERATIONS_PORT },
+    { host: '127.0.0.1', port: DefaultPort.operations },
     'where /metrics, /healthz and /readyz are asked for; without a password, so keep it local',
   ),
   ...common('info'),
 };
 
 export const loadBalancerSchema = {
-  listen: list(hostPort, everywhere(PEER_PORT_OF_BALANCER), 'where peers ask; repeatable'),
-  clusterListen: list(hostPort, everywhere(CLUSTER_PORT), 'where servers register; repeatable'),
+  listen: list(hostPort, everywhere(DefaultPort.balancerPeers), 'where peers ask; repeatable'),
+  clusterListen: list(
+    hostPort,
+    everywhere(DefaultPort.cluster),
+    'where servers register; repeatable',
+  ),
   advertise: list(
     hostPort,
     [],
@@ -74,10 +73,14 @@ export const statusSchema = {
 };
 
 export const rendezvousSchema = {
-  listen: list(hostPort, everywhere(PEER_PORT_OF_SERVER), 'where peers connect, UDP; repeatable'),
+  listen: list(
+    hostPort,
+    everywhere(DefaultPort.serverPeers),
+    'where peers connect, UDP; repeatable',
+  ),
   clusterListen: list(
     hostPort,
-    everywhere(CLUSTER_PORT),
+    everywhere(DefaultPort.cluster),
     'where load balancers and other servers connect; repeatable',
   ),
   advertise: list(hostPort, [], 'its address as peers are told; repeatable', {

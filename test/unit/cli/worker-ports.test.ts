@@ -40,6 +40,23 @@ describe('a worker', () => {
     });
   });
 
+  it('leaves a well-known port beside others to worker 0', async () => {
+    const listen = ['0.0.0.0:4433', '0.0.0.0:443'];
+    const advertise = ['203.0.113.7:4433', '203.0.113.7:443'];
+    const values = await settings({ listen, advertise });
+    const ports = (index: number) => {
+      const worker = workerValues(values, index);
+      return [worker.listen, worker.advertise].map((list) => list.map(({ port }) => port));
+    };
+    expect(ports(0)).toEqual([
+      [4433, 443],
+      [4433, 443],
+    ]);
+    expect(ports(1)).toEqual([[4434], [4434]]);
+    const only = workerValues(await settings({ listen: ['0.0.0.0:443'] }), 1);
+    expect(only.listen).toEqual([{ host: '0.0.0.0', port: 444 }]);
+  });
+
   it('leaves off what is off', async () => {
     const values = await settings({ operationsListen: 'off' });
     expect(workerValues(values, 1).operationsListen).toBe('off');
