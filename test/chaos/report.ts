@@ -1,4 +1,5 @@
 import type { Pair } from './crowd.ts';
+import type { Delisting } from './delistings.ts';
 import { describeFault, type Fault } from './faults.ts';
 import type { Table } from './observer.ts';
 import type { TalkResult } from './talk.ts';
@@ -11,8 +12,8 @@ export interface Findings {
   readonly calmUntil: number;
   readonly faults: readonly Fault[];
   readonly talks: readonly TalkResult[];
-  /** Until a killed server was in no list any more, with whether something else was broken then. */
-  readonly outAfterMs: readonly { readonly ms: number; readonly alone: boolean }[];
+  /** Until a server that was killed or paused was in no list any more. */
+  readonly delistings: readonly Delisting[];
   /** From the end of the last fault; undefined: never. */
   readonly equalAfterMs: number | undefined;
   /** From when the last peer had left. */
@@ -30,15 +31,20 @@ interface Times {
 
 /** What was found, as figures; times in milliseconds. */
 export function figuresOf(findings: Findings) {
-  const { pairs, talks, calmUntil, outAfterMs, tables } = findings;
+  const { pairs, talks, calmUntil, delistings, tables } = findings;
   const matchMs = (pair: Pair): number => Math.max(...pair.matchedAt.values()) - pair.wishedAt;
   const met = pairs.filter((pair) => pair.hasMet);
   const calm = met.filter((pair) => Math.max(...pair.connectedAt.values()) < calmUntil);
   const lost = pairs.filter((pair) => !pair.hasMet);
   const sum = (of: (talk: TalkResult) => number): number =>
     talks.reduce((total, talk) => total + of(talk), 0);
-  const out = (alone: boolean): Times =>
-    timesOf(outAfterMs.filter((each) => each.alone === alone).map(({ ms }) => ms));
+  const out = (kind: Delisting['kind']) => {
+    const times = (alone: boolean): Times =>
+      timesOf(
+        delistings.filter((each) => each.kind === kind && each.alone === alone).map(({ ms }) => ms),
+      );
+    return { nothingElseBroken: times(true), otherFaultsToo: times(false) };
+  };
   return {
     seed: findings.seed,
     seconds: findings.seconds,
@@ -64,7 +70,8 @@ export function figuresOf(findings: Findings) {
       delayMs: timesOf(talks.flatMap(({ delaysMs }) => delaysMs)),
       unclean: talks.flatMap(({ unclean }) => unclean),
     },
-    killedServerOutAfterMs: { nothingElseBroken: out(true), otherFaultsToo: out(false) },
+    killedServerOutAfterMs: out('kill'),
+    silentServerOutAfterMs: out('pause'),
     tablesEqualAfterMs: round(findings.equalAfterMs),
     tablesEmptyAfterMs: round(findings.emptyAfterMs),
     ghosts: Math.max(...(tables?.map(({ records }) => records) ?? [NaN])),
@@ -90,7 +97,7 @@ export function breachesOf(figures: Figures): string[] {
 }
 
 export function describeFigures(figures: Figures): string {
-  const { pairs, talks, killedServerOutAfterMs: out } = figures;
+  const { pairs, talks, killedServerOutAfterMs: killed, silentServerOutAfterMs: silent } = figures;
   const rows: [string, string][] = [
     ['seed, seconds', `${figures.seed}, ${figures.seconds}`],
     ['faults', String(figures.faults.length)],
@@ -107,8 +114,10 @@ export function describeFigures(figures: Figures): string {
     ],
     ['their delay', describe(talks.delayMs)],
     ['their reconnections', String(talks.reconnects)],
-    ['a killed server is off every list, nothing else broken', describe(out.nothingElseBroken)],
-    ['the same, other faults at the same time', describe(out.otherFaultsToo)],
+    ['a killed server is off every list, nothing else broken', describe(killed.nothingElseBroken)],
+    ['the same, other faults at the same time', describe(killed.otherFaultsToo)],
+    ['a silent server is off every list, nothing else broken', describe(silent.nothingElseBroken)],
+    ['the same, other faults at the same time', describe(silent.otherFaultsToo)],
     ['tables equal after the last fault', seconds(figures.tablesEqualAfterMs)],
     ['tables empty after the last peer left', seconds(figures.tablesEmptyAfterMs)],
     ['ghosts left', String(figures.ghosts)],

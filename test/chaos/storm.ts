@@ -8,7 +8,8 @@ import { readTlsDirectory } from '../../src/rpc/tls-files.ts';
 import { Cluster } from './cluster.ts';
 import { Crowd } from './crowd.ts';
 import { monotonicMs } from './crowd-messages.ts';
-import { describeFault, type Fault, planFaults } from './faults.ts';
+import { Delistings } from './delistings.ts';
+import { describeFault, planFaults } from './faults.ts';
 import type { Network } from './network.ts';
 import { areEqual, Observer } from './observer.ts';
 import type { Findings } from './report.ts';
@@ -84,7 +85,7 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   const startedAtMonotonic = monotonicMs();
   const calmMs = Math.min(CALM_MS, seconds * 1_000 * CALM_SHARE);
   const faults = planFaults(seededRandom(seed), calmMs, seconds * 1_000);
-  const struck = new Struck(cluster, observer, network);
+  const delistings = new Delistings((host) => observer.latestAt(network.addressOf(host)));
   const arriving = new AbortController();
   const looking = observer.keepLooking(over.signal);
   const talking = talks.map((talk) => talk.keepTalking(arriving.signal));
@@ -98,8 +99,10 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   const blows = faults.map(async (fault) => {
     await clock.sleep(fault.at - (clock.now() - startedAt));
     say(`${(fault.at / 1_000).toFixed(1).padStart(6)} s  ${describeFault(fault)}`);
-    await struck.begin(fault);
+    delistings.begins(fault, clock.now());
+    await cluster.begin(fault);
     await clock.sleep(fault.until - (clock.now() - startedAt));
+    delistings.ends(fault, clock.now());
     await cluster.end(fault);
   });
   await clock.sleep(seconds * 1_000);
@@ -128,7 +131,7 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
     ...{ seed, seconds, faults, talks: results, equalAfterMs, emptyAfterMs, tables },
     pairs: crowd.pairs,
     calmUntil: startedAtMonotonic + calmMs,
-    outAfterMs: struck.outAfterMs(faults, startedAt),
+    delistings: delistings.all(faults, startedAt),
     mishaps: [...cluster.mishaps, ...crowd.mishaps],
   };
 }
@@ -137,42 +140,5 @@ async function allMet(crowd: Crowd): Promise<void> {
   const giveUpAt = clock.now() + ALL_MET_WITHIN_MS;
   while (crowd.pairs.some((pair) => !pair.hasMet) && clock.now() < giveUpAt) {
     await clock.sleep(POLL_MS);
-  }
-}
-
-/** The servers that were killed, and when. */
-class Struck {
-  readonly #cluster: Cluster;
-  readonly #observer: Observer;
-  readonly #network: Network;
-  readonly #killed: {
-    readonly fault: Fault;
-    readonly at: number;
-    readonly listed: { readonly lastSeenAt: number };
-  }[] = [];
-
-  constructor(cluster: Cluster, observer: Observer, network: Network) {
-    this.#cluster = cluster;
-    this.#observer = observer;
-    this.#network = network;
-  }
-
-  async begin(fault: Fault): Promise<void> {
-    if (fault.kind === 'kill' && fault.target.startsWith('rv')) {
-      const listed = this.#observer.latestAt(this.#network.addressOf(fault.target));
-      if (listed !== undefined) this.#killed.push({ fault, at: clock.now(), listed });
-    }
-    await this.#cluster.begin(fault);
-  }
-
-  /** How long each was still handed out by a balancer that answered. */
-  outAfterMs(faults: readonly Fault[], startedAt: number): Findings['outAfterMs'] {
-    return this.#killed.map(({ fault, at, listed }) => {
-      const [from, until] = [at - startedAt, listed.lastSeenAt - startedAt];
-      const alone = faults.every(
-        (other) => other === fault || other.at > until || other.until < from,
-      );
-      return { ms: Math.max(0, until - from), alone };
-    });
   }
 }
