@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { MAX_COOKIE_BYTES } from './address-cookie.ts';
 
 /*
@@ -11,7 +12,8 @@ import { MAX_COOKIE_BYTES } from './address-cookie.ts';
  *  10   …  payload, 1 to 1,280 bytes: a QUIC or STUN datagram (first byte 0 to 3, or 0x40 and above)
  *
  *   type 1, BIND, to the server:
- *  10  16  proof, which only this side and the server know
+ *  10  16  proof: the first half of HMAC-SHA256 of channel and cookie, under the key that only this
+ *          side and the server know; whoever overhears one can bind no address of their own by it
  *  26   1  length of the cookie, 0 to 40
  *  27   …  cookie (see address-cookie.ts), then zeros up to at least 96 bytes in all
  *
@@ -62,6 +64,22 @@ export type RelayFrame =
   | { readonly type: 'bound'; readonly channel: string; readonly friendBound: boolean }
   | { readonly type: 'challenge'; readonly channel: string; readonly cookie: Uint8Array }
   | { readonly type: 'limited'; readonly channel: string; readonly limit: RelayLimit };
+
+/**
+ * What a BIND with this cookie carries as proof.
+ * @param key the 16 bytes that a match tells this side only (`RelayOffer.proof`).
+ */
+export function relayProof(
+  key: Uint8Array,
+  channel: string,
+  cookie: Uint8Array | undefined,
+): Uint8Array {
+  const mac = createHmac('sha256', key).update(channel, 'hex');
+  return mac
+    .update(cookie ?? new Uint8Array())
+    .digest()
+    .subarray(0, PROOF_BYTES);
+}
 
 /** @returns the datagram of a frame that is in itself right. */
 export function encodeRelayFrame(frame: RelayFrame): Buffer {

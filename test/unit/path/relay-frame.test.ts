@@ -5,6 +5,7 @@ import {
   MAX_RELAYED_BYTES,
   readRelayFrame,
   RELAY_HEADER_BYTES,
+  relayProof,
   type RelayFrame,
   setRelayChannel,
 } from '../../../src/path/relay-frame.ts';
@@ -44,6 +45,18 @@ describe('a relay frame', () => {
     const bind = hexOf({ type: 'bind', channel: CHANNEL, proof: PROOF, cookie: undefined });
     const answer = hexOf({ type: 'challenge', channel: CHANNEL, cookie: Buffer.alloc(40) });
     expect(answer.length).toBeLessThan(bind.length);
+  });
+
+  it('proves its side anew for every cookie', () => {
+    const key = Buffer.alloc(16, 1);
+    const proofs = [
+      relayProof(key, CHANNEL, undefined),
+      relayProof(key, CHANNEL, Buffer.from([1])),
+      relayProof(key, 'fedcba9876543210', undefined),
+      relayProof(Buffer.alloc(16, 2), CHANNEL, undefined),
+    ].map((proof) => Buffer.from(proof).toString('hex'));
+    expect(proofs[0]).toBe('25abdc447776dee58f15b598dfcc29c8');
+    expect(new Set(proofs).size).toBe(proofs.length);
   });
 
   it('is given another channel in place', () => {
