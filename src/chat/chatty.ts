@@ -24,6 +24,7 @@ import { PeerNode } from '../peer/peer-node.ts';
 import { BalancerTrustBook } from '../peer/trust.ts';
 import { type BalancerAddress, parseBalancerAddress } from '../base/balancer-address.ts';
 import { Conversation } from './conversation.ts';
+import type { ConversationMemory } from './session.ts';
 
 /** On how many servers a peer waits at once: the loss of one then costs nothing. */
 const REGISTRATIONS = 2;
@@ -93,8 +94,11 @@ export class Chatty implements AsyncDisposable {
   readonly #events: EventQueue<ChattyEvent>;
   readonly #identity: Identity;
   readonly #conversations = new Map<string, Conversation>();
-  /** By friend, the highest id used so far: ids stay unique while the program runs. */
-  readonly #lastIds = new Map<string, number>();
+  /**
+   * By friend, what the last conversation leaves to the next: ids stay unique while the program runs,
+   * and what it has taken comes to it once.
+   */
+  readonly #memories = new Map<string, ConversationMemory>();
   #forgetSignal: () => void = () => undefined;
   #closing: Promise<void> | undefined;
 
@@ -237,11 +241,11 @@ export class Chatty implements AsyncDisposable {
       friend,
       expected,
       remember: (fingerprint) => this.#remember(friend, fingerprint, named),
-      lastId: this.#lastIds.get(friend) ?? 0,
+      before: this.#memories.get(friend),
       signal,
-      onClosed: (lastId) => {
+      onClosed: (memory) => {
         this.#conversations.delete(friend);
-        this.#lastIds.set(friend, lastId);
+        this.#memories.set(friend, memory);
       },
     });
     this.#conversations.set(friend, conversation);

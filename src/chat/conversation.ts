@@ -7,7 +7,12 @@ import { shellWord } from '../base/shell-word.ts';
 import type { ConnectionInfo, FriendLink } from '../peer/friend-link.ts';
 import type { LinkEvents, PeerNode } from '../peer/peer-node.ts';
 import { formatSession } from '../rpc/session-id.ts';
-import { ConversationSession, type SessionEffect, type SessionInput } from './session.ts';
+import {
+  type ConversationMemory,
+  ConversationSession,
+  type SessionEffect,
+  type SessionInput,
+} from './session.ts';
 import { MAX_TEXT_BYTES } from './session-limits.ts';
 
 /**
@@ -69,11 +74,11 @@ export interface ConversationOptions {
   readonly expected: { readonly fingerprint: Uint8Array; readonly trust: Trust } | undefined;
   /** Keeps a key that was accepted on first use or proven. */
   remember(fingerprint: Uint8Array): void;
-  /** The highest id of an earlier conversation with this friend in this session of ours. */
-  readonly lastId: number;
+  /** Of the last conversation with this friend in this session of ours. */
+  readonly before: ConversationMemory | undefined;
   /** Ends the conversation at once when it aborts. */
   readonly signal: AbortSignal | undefined;
-  onClosed(lastId: number): void;
+  onClosed(memory: ConversationMemory): void;
 }
 
 /** The conversation with one friend; goes on across connections and sessions of theirs. */
@@ -101,7 +106,7 @@ export class Conversation {
     this.#options = options;
     this.friend = options.friend;
     this.#expected = options.expected;
-    this.#session = new ConversationSession(options.lastId);
+    this.#session = new ConversationSession(options.before);
     this.#link = options.node.link(
       options.friend,
       options.expected?.fingerprint,
@@ -199,7 +204,7 @@ export class Conversation {
       for (const resolve of waiters.splice(0)) resolve();
     }
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
-    this.#options.onClosed(this.#session.lastId);
+    this.#options.onClosed(this.#session.memory);
   }
 
   #throwEnded(): never {
@@ -288,9 +293,9 @@ export class Conversation {
         this.#reached = true;
         this.#events.push({ type: 'path', ...this.#pathInfo(info) });
       },
-      up: (friendSession, friendReceivedUpTo) =>
-        void this.#step({ type: 'connected', friendSession, friendReceivedUpTo }),
-      acknowledged: (number) => void this.#step({ type: 'received-up-to', number }),
+      up: (friendSession, greeting) =>
+        void this.#step({ type: 'connected', friendSession, greeting }),
+      greeted: (greeting) => void this.#step({ type: 'greeted', greeting }),
       frame: (frame) => void this.#step({ type: 'frame', frame: { kind: frame } }),
       down: () => void this.#step({ type: 'disconnected' }),
       reconnecting: () => {
@@ -310,7 +315,8 @@ export class Conversation {
           ),
         ),
       fault: (error) => this.#report(error),
-      receivedUpTo: (session) => this.#session.receivedUpTo(session),
+      greeting: (session, friendConversation) =>
+        this.#session.greeting(session, friendConversation),
       conflict: (heldBy) => this.#conflict(heldBy),
     };
   }

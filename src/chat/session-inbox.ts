@@ -21,22 +21,55 @@ type Received =
   | { readonly kind: 'delivery'; readonly delivery: Delivery }
   /** Known already: a replay after a reconnect. */
   | { readonly kind: 'duplicate' }
+  /** Known from an earlier conversation with the same session: it only has to be acknowledged. */
+  | { readonly kind: 'known' }
   | { readonly kind: 'fault'; readonly why: string };
+
+/** Of so many of the friend's sessions it is remembered which messages are known. */
+const MAX_SESSIONS = 8;
+
+/** A message that was received, and that the program has not taken unless it is `known`. */
+interface Pending {
+  readonly number: number;
+  readonly bytes: number;
+  readonly session: string;
+  readonly id: number;
+  /** The program has it from an earlier conversation. */
+  readonly known: boolean;
+}
 
 /** What the friend has said: in order, without duplicates, and how much of it the program took. */
 export class SessionInbox {
-  /** Highest number received from, and taken by the program of, the friend's present session. */
+  /** Highest number received from, and taken by the program of, the friend's present conversation. */
   #received = 0;
   #delivered = 0;
-  /** What earlier sessions of the friend's used up of the delivery numbers. */
+  /** What earlier conversations of the friend's used up of the delivery numbers. */
   #base = 0;
-  /** Sizes of the messages the program has not taken, oldest first, all sessions together. */
-  readonly #pending: { readonly number: number; readonly bytes: number }[] = [];
+  /** The friend's present session. */
+  #session = '';
+  /** By session of the friend's, the highest id received, and taken by the program. Ids only grow. */
+  readonly #receivedIds: Map<string, number>;
+  readonly #takenIds: Map<string, number>;
+  /** When the present conversation began, this had been received of its session. */
+  #knownId = 0;
+  /** The messages that need the program's word, oldest first, all conversations together. */
+  readonly #pending: Pending[] = [];
   #pendingBytes = 0;
   /** The number of the friend's `end`, once received. */
   #end: number | undefined;
 
-  /** The highest number of the present session's that needs no sending again. */
+  /** @param takenIds as an earlier inbox for the same friend had them. */
+  constructor(takenIds: ReadonlyMap<string, number> = new Map()) {
+    this.#takenIds = new Map(takenIds);
+    this.#receivedIds = new Map(takenIds);
+  }
+
+  /** By session of the friend's, the highest id that the program has taken. */
+  get takenIds(): ReadonlyMap<string, number> {
+    return this.#takenIds;
+  }
+
+  /** The highest number of the present conversation's that needs no sending again. */
   get delivered(): number {
     return this.#delivered;
   }
@@ -51,12 +84,17 @@ export class SessionInbox {
     return this.#end !== undefined && this.#delivered >= this.#end;
   }
 
-  /** A new session of the friend's: its numbers start at 1. What is pending stays pending. */
-  restart(): void {
+  /**
+   * A new conversation of the friend's, in this session: its numbers start at 1. What is pending
+   * stays pending, and what was received of the same session before is known by its id.
+   */
+  restart(session: string): void {
     this.#base += this.#received;
     this.#received = 0;
     this.#delivered = 0;
     this.#end = undefined;
+    this.#session = session;
+    this.#knownId = this.#receivedIds.get(session) ?? 0;
   }
 
   receiveMessage(message: ChatMessage): Received {
@@ -76,9 +114,17 @@ export class SessionInbox {
     }
     this.#received++;
     const number = this.#base + this.#received;
-    this.#pending.push({ number, bytes });
+    const id = Number(message.id);
+    const session = this.#session;
+    if (id <= this.#knownId) {
+      this.#pending.push({ number, bytes: 0, session, id: 0, known: true });
+      this.#settleKnown();
+      return { kind: 'known' };
+    }
+    this.#pending.push({ number, bytes, session, id, known: false });
     this.#pendingBytes += bytes;
-    return { kind: 'delivery', delivery: { number, id: Number(message.id), text: message.text } };
+    note(this.#receivedIds, session, id);
+    return { kind: 'delivery', delivery: { number, id, text: message.text } };
   }
 
   receiveEnd(number: bigint): Exclude<Received, { kind: 'delivery' }> | { readonly kind: 'end' } {
@@ -93,21 +139,31 @@ export class SessionInbox {
 
   /**
    * The program has taken everything up to this delivery.
-   * @returns whether there is something new to acknowledge to the friend's present session.
+   * @returns whether there is something new to acknowledge to the friend's present conversation.
    */
   take(delivery: number): boolean {
-    let taken = 0;
-    for (const { number, bytes } of this.#pending) {
-      if (number > delivery) break;
-      taken++;
-      this.#pendingBytes -= bytes;
-    }
-    const last = this.#pending.splice(0, taken).at(-1);
     const before = this.#delivered;
-    // What an earlier session of the friend's sent has nobody left who waits for the acknowledgement.
-    if (last !== undefined) this.#delivered = Math.max(before, last.number - this.#base);
-    this.#settleEnd();
+    for (let first; (first = this.#pending[0]) !== undefined && first.number <= delivery;) {
+      this.#takeFirst(first);
+      note(this.#takenIds, first.session, first.id);
+    }
+    this.#settleKnown();
     return this.#delivered > before;
+  }
+
+  /** What is known needs no program: it counts as taken as soon as everything before it is. */
+  #settleKnown(): void {
+    for (let first; (first = this.#pending[0]) !== undefined && first.known;) {
+      this.#takeFirst(first);
+    }
+    this.#settleEnd();
+  }
+
+  #takeFirst({ number, bytes }: Pending): void {
+    this.#pending.shift();
+    this.#pendingBytes -= bytes;
+    // What an earlier conversation brought has nobody left who waits for the acknowledgement.
+    this.#delivered = Math.max(this.#delivered, number - this.#base);
   }
 
   /** The end needs no program: it counts as taken as soon as everything before it is. */
@@ -121,6 +177,15 @@ export class SessionInbox {
     if (number >= 1n && number <= BigInt(this.#received)) return { kind: 'duplicate' };
     return fault(`number ${number} where ${this.#received + 1} comes next`);
   }
+}
+
+/** Notes the highest id of a session, and forgets the session noted longest ago if there are many. */
+function note(ids: Map<string, number>, session: string, id: number): void {
+  const highest = Math.max(ids.get(session) ?? 0, id);
+  ids.delete(session);
+  ids.set(session, highest);
+  const [oldest] = ids.keys();
+  if (ids.size > MAX_SESSIONS && oldest !== undefined) ids.delete(oldest);
 }
 
 function fault(why: string): { kind: 'fault'; why: string } {

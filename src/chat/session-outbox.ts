@@ -10,14 +10,14 @@ type Settled = { readonly kind: 'message'; readonly id: number } | { readonly ki
 
 /**
  * What one side has said and the other has not acknowledged yet. Numbers belong to a pair of
- * sessions, ids to the sender's session: when the friend's program starts anew, what is left is
- * numbered from 1 again and keeps its ids.
+ * conversations, ids to the sender's session: when the friend begins a new conversation, what is left
+ * is numbered from 1 again and keeps its ids.
  */
 export class SessionOutbox {
   /** Items without acknowledgement; the first has the number `#acknowledged + 1`. */
   readonly #items: Item[] = [];
   #acknowledged = 0;
-  /** The highest number sent in this pair of sessions, on whatever connection. */
+  /** The highest number sent in this pair of conversations, on whatever connection. */
   #sent = 0;
   /** The highest number sent on this connection, or acknowledged. */
   #cursor = 0;
@@ -67,23 +67,26 @@ export class SessionOutbox {
     this.#items.push({ kind: 'end' });
   }
 
-  /** What has not been sent on this connection yet, numbered. */
-  takeUnsent(): PeerFrame[] {
+  /**
+   * What has not been sent on this connection yet, numbered.
+   * @param toConversation the friend's conversation that the numbers count in, where it is known.
+   */
+  takeUnsent(toConversation: bigint | undefined): PeerFrame[] {
     const first = this.#cursor - this.#acknowledged;
     const frames = this.#items
       .slice(first)
-      .map((item, index) => frameOf(item, this.#cursor + 1 + index));
+      .map((item, index) => frameOf(item, this.#cursor + 1 + index, toConversation));
     this.#cursor += frames.length;
     this.#sent = Math.max(this.#sent, this.#cursor);
     return frames;
   }
 
-  /** A new connection between the same sessions: what is unacknowledged is sent again. */
+  /** A new connection in the same conversations: what is unacknowledged is sent again. */
   rewind(): void {
     this.#cursor = this.#acknowledged;
   }
 
-  /** A new session of the friend's: it has nothing of ours, so numbers start again, ids do not. */
+  /** A new conversation: the friend counts from 1, so numbers start again, ids do not. */
   renumber(): void {
     this.#acknowledged = 0;
     this.#sent = 0;
@@ -114,8 +117,9 @@ export class SessionOutbox {
   }
 }
 
-function frameOf(item: Item, number: number): PeerFrame {
-  if (item.kind === 'end') return { kind: { $case: 'end', value: { number: BigInt(number) } } };
-  const value = { number: BigInt(number), id: BigInt(item.id), text: item.text };
+function frameOf(item: Item, number: number, toConversation: bigint | undefined): PeerFrame {
+  const counted = { number: BigInt(number), toConversation };
+  if (item.kind === 'end') return { kind: { $case: 'end', value: counted } };
+  const value = { ...counted, id: BigInt(item.id), text: item.text };
   return { kind: { $case: 'message', value } };
 }

@@ -1,4 +1,5 @@
-import { compareSessions } from '../rpc/session-id.ts';
+import type { FriendGreeting } from '../peer/link-events.ts';
+import { compareSessions, formatSession } from '../rpc/session-id.ts';
 import type { SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import type { PeerFrame } from '../rpc/generated/chatty/v1/peer.ts';
 import { type Delivery, SessionInbox } from './session-inbox.ts';
@@ -13,18 +14,35 @@ const MAX_GOODBYES = 16;
 /** What is kept of a friend's reason, in UTF-16 code units. */
 const MAX_REASON = 512;
 
+/** What ours says. */
+interface OwnGreeting extends FriendGreeting {
+  readonly conversation: bigint;
+}
+
+/** What a conversation leaves to the next one with the same friend in the same session of ours. */
+export interface ConversationMemory {
+  /** The highest id used so far. */
+  readonly lastId: number;
+  /** Its number. */
+  readonly conversation: bigint;
+  /** By session of the friend's, the highest id that the program has taken. */
+  readonly takenIds: ReadonlyMap<string, number>;
+}
+
+const NO_MEMORY: ConversationMemory = { lastId: 0, conversation: 0n, takenIds: new Map() };
+
 export type SessionInput =
   /**
    * Frames go over a new connection from now on; it may replace another without `disconnected`.
-   * `friendReceivedUpTo` is what its hello or welcome said, where that is known already.
+   * `greeting` is what its hello or welcome said, where that is known already.
    */
   | {
       readonly type: 'connected';
       readonly friendSession: SessionId;
-      readonly friendReceivedUpTo?: bigint | undefined;
+      readonly greeting?: FriendGreeting | undefined;
     }
-  /** The friend's welcome said, after `connected`, how much it has. */
-  | { readonly type: 'received-up-to'; readonly number: bigint }
+  /** The friend's welcome said this, after `connected`. */
+  | { readonly type: 'greeted'; readonly greeting: FriendGreeting }
   | { readonly type: 'disconnected' }
   | { readonly type: 'frame'; readonly frame: PeerFrame }
   /** The user says something. Answered with `accepted`, or with `refused` and then nothing is sent. */
@@ -67,8 +85,12 @@ export type SessionEffect =
  */
 export class ConversationSession {
   readonly #outbox: SessionOutbox;
-  readonly #inbox = new SessionInbox();
+  readonly #inbox: SessionInbox;
+  /** Our conversation's number: above that of every one before in this session of ours. */
+  readonly #conversation: bigint;
   #friendSession: SessionId | undefined;
+  /** The number of the friend's conversation; undefined while it has told none. */
+  #friendConversation: bigint | undefined;
   #connected = false;
   #writable = true;
   /** The friend's end has been passed on. */
@@ -79,14 +101,16 @@ export class ConversationSession {
   #goodbyes = 0;
   #goodbye: { reason: string; since: number; sentAt: number } | undefined;
 
-  /** @param lastId the highest id used in this session of ours, by an earlier conversation. */
-  constructor(lastId = 0) {
-    this.#outbox = new SessionOutbox(lastId);
+  /** @param before of the last conversation with this friend in this session of ours. */
+  constructor(before: ConversationMemory = NO_MEMORY) {
+    this.#outbox = new SessionOutbox(before.lastId);
+    this.#inbox = new SessionInbox(before.takenIds);
+    this.#conversation = before.conversation + 1n;
   }
 
-  /** The highest id used so far. */
-  get lastId(): number {
-    return this.#outbox.lastId;
+  get memory(): ConversationMemory {
+    const { lastId } = this.#outbox;
+    return { lastId, conversation: this.#conversation, takenIds: this.#inbox.takenIds };
   }
 
   /** How many messages the friend has not acknowledged. */
@@ -99,12 +123,20 @@ export class ConversationSession {
     return this.#outbox.writable && !this.#outbox.ended && this.#goodbye === undefined;
   }
 
-  /** What a hello or welcome says to this session of the friend's: all up to here was delivered. */
-  receivedUpTo(friendSession: SessionId): bigint {
-    const known = this.#friendSession;
-    if (known === undefined || compareSessions(known, friendSession) !== 0) return 0n;
-    if (this.#isOver) return 0n;
-    return BigInt(this.#inbox.delivered);
+  /**
+   * What our hello or welcome says to this session of the friend's.
+   * @param friendConversation the friend's number, where its hello has told it.
+   */
+  greeting(friendSession: SessionId, friendConversation?: bigint): OwnGreeting {
+    const known = this.#friendConversation;
+    const conversation = this.#conversation;
+    const isAnew =
+      !this.#isKnown(friendSession) ||
+      this.#isOver ||
+      (friendConversation !== undefined && known !== undefined && friendConversation > known);
+    return isAnew
+      ? { conversation, toConversation: undefined, receivedUpTo: 0n }
+      : { conversation, toConversation: known, receivedUpTo: BigInt(this.#inbox.delivered) };
   }
 
   /** When `tick` is due, on the clock of `now`. */
@@ -133,10 +165,13 @@ export class ConversationSession {
   #take(input: SessionInput, now: number, effects: SessionEffect[]): void {
     switch (input.type) {
       case 'connected':
-        this.#connect(input.friendSession, input.friendReceivedUpTo, now, effects);
+        this.#connect(input.friendSession, input.greeting, now, effects);
         break;
-      case 'received-up-to':
-        if (this.#connected) this.#acknowledge(input.number, effects);
+      case 'greeted':
+        if (!this.#connected) break;
+        this.#learn(input.greeting);
+        this.#greeted(input.greeting, effects);
+        this.#flush(effects);
         break;
       case 'disconnected':
         this.#connected = false;
@@ -171,30 +206,56 @@ export class ConversationSession {
 
   #connect(
     friendSession: SessionId,
-    receivedUpTo: bigint | undefined,
+    greeting: FriendGreeting | undefined,
     now: number,
     effects: SessionEffect[],
   ): void {
-    const order =
-      this.#friendSession === undefined ? 1 : compareSessions(friendSession, this.#friendSession);
-    if (order < 0) {
+    const known = this.#friendSession;
+    if (known !== undefined && compareSessions(friendSession, known) < 0) {
       this.#fault('a session older than the one known', effects);
       return;
     }
-    if (order > 0 || this.#isOver) {
-      this.#friendSession = friendSession;
-      this.#outbox.renumber();
-      this.#inbox.restart();
-      this.#endPassedOn = false;
-    } else {
-      this.#outbox.rewind();
-    }
+    this.#outbox.rewind();
+    if (!this.#isKnown(friendSession) || this.#isOver) this.#restart(friendSession);
+    if (greeting !== undefined) this.#learn(greeting);
     this.#friendLeft = undefined;
     this.#goodbyes = 0;
     this.#connected = true;
-    if (receivedUpTo !== undefined) this.#acknowledge(receivedUpTo, effects);
+    if (greeting !== undefined) this.#greeted(greeting, effects);
     this.#flush(effects);
     this.#sendGoodbye(now, effects);
+  }
+
+  #isKnown(friendSession: SessionId): boolean {
+    const known = this.#friendSession;
+    return known !== undefined && compareSessions(known, friendSession) === 0;
+  }
+
+  /** The friend knows of nothing: both sides number anew. */
+  #restart(friendSession: SessionId): void {
+    this.#friendSession = friendSession;
+    this.#friendConversation = undefined;
+    this.#outbox.renumber();
+    this.#inbox.restart(formatSession(friendSession));
+    this.#endPassedOn = false;
+  }
+
+  /** Learns the number of the friend's conversation; a higher one than known is another conversation. */
+  #learn({ conversation }: FriendGreeting): void {
+    const known = this.#friendConversation;
+    if (conversation === undefined || this.#friendSession === undefined) return;
+    if (known !== undefined && conversation <= known) return;
+    if (known !== undefined) this.#restart(this.#friendSession);
+    this.#friendConversation = conversation;
+  }
+
+  #greeted({ toConversation, receivedUpTo }: FriendGreeting, effects: SessionEffect[]): void {
+    if (this.#isOurs(toConversation)) this.#acknowledge(receivedUpTo, effects);
+  }
+
+  /** Whether what was said to that conversation was said to this one. */
+  #isOurs(toConversation: bigint | undefined): boolean {
+    return toConversation === undefined || toConversation === this.#conversation;
   }
 
   #submit(text: string, effects: SessionEffect[]): void {
@@ -224,21 +285,26 @@ export class ConversationSession {
         this.#fault(`${kind.$case} where it does not belong`, effects);
         break;
       case 'message': {
+        if (!this.#isOurs(kind.value.toConversation)) break;
         const received = this.#inbox.receiveMessage(kind.value);
         const session = this.#friendSession;
         if (received.kind === 'fault') this.#fault(received.why, effects);
         else if (received.kind === 'delivery' && session !== undefined) {
           effects.push({ type: 'deliver', session, ...received.delivery });
+        } else if (received.kind === 'known' && this.#inbox.drained) {
+          this.#sendAcknowledgement(effects);
         }
         break;
       }
       case 'end': {
+        if (!this.#isOurs(kind.value.toConversation)) break;
         const received = this.#inbox.receiveEnd(kind.value.number);
         if (received.kind === 'fault') this.#fault(received.why, effects);
         else if (this.#inbox.ended) this.#sendAcknowledgement(effects);
         break;
       }
       case 'acknowledgement':
+        if (!this.#isOurs(kind.value.toConversation)) break;
         this.#acknowledge(kind.value.number, effects);
         break;
       case 'goodbye':
@@ -284,12 +350,16 @@ export class ConversationSession {
 
   #flush(effects: SessionEffect[]): void {
     if (!this.#connected) return;
-    for (const frame of this.#outbox.takeUnsent()) effects.push({ type: 'send', frame });
+    for (const frame of this.#outbox.takeUnsent(this.#friendConversation))
+      effects.push({ type: 'send', frame });
   }
 
   #sendAcknowledgement(effects: SessionEffect[]): void {
-    const number = BigInt(this.#inbox.delivered);
-    this.#send({ $case: 'acknowledgement', value: { number } }, effects);
+    const value = {
+      number: BigInt(this.#inbox.delivered),
+      toConversation: this.#friendConversation,
+    };
+    this.#send({ $case: 'acknowledgement', value }, effects);
   }
 
   #sendGoodbye(now: number, effects: SessionEffect[]): void {

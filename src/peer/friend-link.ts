@@ -11,7 +11,7 @@ import { isSessionId } from '../rpc/session-id.ts';
 import { FriendConnection } from './friend-connection.ts';
 import type { FriendPath, FriendPathEvents } from './friend-path.ts';
 import { errorFromFault } from './registration.ts';
-import type { ConnectionId, LinkEffect, LinkInput } from './link-events.ts';
+import type { ConnectionId, FriendGreeting, LinkEffect, LinkInput } from './link-events.ts';
 import { LinkMachine } from './link-machine.ts';
 import type { Match } from './match.ts';
 
@@ -33,10 +33,10 @@ export interface FriendLinkEvents {
   connected(info: ConnectionInfo): void;
   /** The way to the friend is another one, or stands again. */
   path(info: ConnectionInfo): void;
-  /** Frames can be sent to this session from now on. */
-  up(session: SessionId, receivedUpTo: bigint | undefined): void;
-  /** The friend has had everything up to here: known from its welcome. */
-  acknowledged(receivedUpTo: bigint): void;
+  /** Frames can be sent to this session from now on. `greeting`: the friend's, if it came already. */
+  up(session: SessionId, greeting: FriendGreeting | undefined): void;
+  /** The friend's greeting, where it comes after `up`. */
+  greeted(greeting: FriendGreeting): void;
   frame(frame: FriendFrame): void;
   /** No frame can be sent until the next `up`. */
   down(): void;
@@ -47,8 +47,8 @@ export interface FriendLinkEvents {
   unreachable(): void;
   /** The friend said what is wrong. */
   fault(error: ChattyError): void;
-  /** How far this session's messages have been received, for the greeting. */
-  receivedUpTo(session: SessionId): bigint;
+  /** What to say of the conversation with this session, and with this number of the friend's. */
+  greeting(session: SessionId, friendConversation?: bigint): FriendGreeting;
 }
 
 /** What a link needs of the peer it belongs to. */
@@ -185,7 +185,7 @@ export class FriendLink {
       case 'send-welcome':
         this.#connections.get(effect.connection)?.send({
           $case: 'welcome',
-          value: this.#welcome(effect.generation),
+          value: this.#welcome(effect.generation, effect.conversation),
         });
         return;
       case 'close':
@@ -196,11 +196,11 @@ export class FriendLink {
         this.#tellConnected(effect.first);
         return;
       case 'activate':
-        this.#events.up(effect.session, effect.receivedUpTo);
+        this.#events.up(effect.session, effect.greeting);
         this.#repeatAcknowledgement(effect.session);
         return;
-      case 'acknowledged':
-        this.#events.acknowledged(effect.receivedUpTo);
+      case 'greeted':
+        this.#events.greeted(effect.greeting);
         return;
       case 'restored':
         this.#tellPath();
@@ -254,8 +254,8 @@ export class FriendLink {
 
   /** The one sent on the connection before may be lost with it, and our greeting here be older. */
   #repeatAcknowledgement(session: SessionId): void {
-    const number = this.#events.receivedUpTo(session);
-    if (number > 0n) this.send({ $case: 'acknowledgement', value: { number } });
+    const { receivedUpTo: number, toConversation } = this.#events.greeting(session);
+    if (number > 0n) this.send({ $case: 'acknowledgement', value: { number, toConversation } });
   }
 
   #tellPath(): void {
@@ -352,7 +352,11 @@ export class FriendLink {
       connection,
       session: hello.fromSession as SessionId,
       generation: hello.generation,
-      receivedUpTo: hello.receivedUpTo,
+      greeting: {
+        conversation: hello.conversation,
+        toConversation: hello.toConversation,
+        receivedUpTo: hello.receivedUpTo,
+      },
     });
   }
 
@@ -363,8 +367,10 @@ export class FriendLink {
       this.#refuse(connection, agreed.fault.message);
       return;
     }
-    const { generation, receivedUpTo } = welcome;
-    this.#step({ type: 'welcome', connection, generation, receivedUpTo });
+    const { generation, conversation, receivedUpTo } = welcome;
+    // It answers our hello, which has told the number of ours.
+    const greeting = { conversation, toConversation: undefined, receivedUpTo };
+    this.#step({ type: 'welcome', connection, generation, greeting });
   }
 
   #refuse(connection: ConnectionId, reason: string): void {
@@ -381,18 +387,26 @@ export class FriendLink {
       to: this.friend,
       fromSession: this.#host.ownSession,
       toSession,
-      receivedUpTo: toSession === undefined ? 0n : this.#events.receivedUpTo(toSession),
       generation,
+      ...this.#greeting(undefined),
     };
   }
 
-  #welcome(generation: number): FriendWelcome {
-    const session = this.#machine.match?.session;
+  #welcome(generation: number, friendConversation: bigint | undefined): FriendWelcome {
+    const { conversation, receivedUpTo } = this.#greeting(friendConversation);
     return {
       protocol: OWN_PROTOCOL,
       fromSession: this.#host.ownSession,
-      receivedUpTo: session === undefined ? 0n : this.#events.receivedUpTo(session),
       generation,
+      conversation,
+      receivedUpTo,
     };
+  }
+
+  #greeting(friendConversation: bigint | undefined): FriendGreeting {
+    const session = this.#machine.match?.session;
+    return session === undefined
+      ? { conversation: undefined, toConversation: undefined, receivedUpTo: 0n }
+      : this.#events.greeting(session, friendConversation);
   }
 }

@@ -4,6 +4,16 @@ import type { Match } from './match.ts';
 /** One QUIC connection to the friend, by the number the shell gave it. */
 export type ConnectionId = number;
 
+/** What a hello or welcome of the friend's says of the conversation. */
+export interface FriendGreeting {
+  /** Its number: the higher is the newer in one session; undefined where the friend tells none. */
+  readonly conversation: bigint | undefined;
+  /** The number of ours that the friend's count is of; undefined where it knows of none. */
+  readonly toConversation: bigint | undefined;
+  /** How much of what was said here the friend has delivered. */
+  readonly receivedUpTo: bigint;
+}
+
 export type LinkInput =
   | { readonly type: 'match'; readonly match: Match }
   /** A path to the friend's session is checked in both directions. */
@@ -21,14 +31,14 @@ export type LinkInput =
       readonly connection: ConnectionId;
       readonly session: SessionId;
       readonly generation: number;
-      readonly receivedUpTo: bigint;
+      readonly greeting: FriendGreeting;
     }
   /** The first frame of a connection we dialled. */
   | {
       readonly type: 'welcome';
       readonly connection: ConnectionId;
       readonly generation: number;
-      readonly receivedUpTo: bigint;
+      readonly greeting: FriendGreeting;
     }
   | { readonly type: 'closed'; readonly connection: ConnectionId; readonly reason: string }
   /** The friend, or the user here, said goodbye: the session is over. */
@@ -51,18 +61,21 @@ export type LinkEffect =
       readonly type: 'send-welcome';
       readonly connection: ConnectionId;
       readonly generation: number;
+      /** The friend's, as its hello has told it. */
+      readonly conversation: bigint | undefined;
     }
   | { readonly type: 'close'; readonly connection: ConnectionId; readonly reason: string }
   /** A key was proven: the first time for this pair of sessions, or after `reconnecting`. */
   | { readonly type: 'connected'; readonly connection: ConnectionId; readonly first: boolean }
-  /** From now on, frames go over this connection. `receivedUpTo`: what the friend has had. */
+  /** From now on, frames go over this connection. `greeting`: where the friend's came already. */
   | {
       readonly type: 'activate';
       readonly connection: ConnectionId;
       readonly session: SessionId;
-      readonly receivedUpTo: bigint | undefined;
+      readonly greeting: FriendGreeting | undefined;
     }
-  | { readonly type: 'acknowledged'; readonly receivedUpTo: bigint }
+  /** The friend's greeting on the connection that carries our frames already. */
+  | { readonly type: 'greeted'; readonly greeting: FriendGreeting }
   /** No path or no connection is left; the link goes on trying. */
   | { readonly type: 'reconnecting' }
   /** What seemed lost goes on. */

@@ -1,7 +1,7 @@
 import { compareBytes } from '../base/identity.ts';
 import type { SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import { compareSessions } from '../rpc/session-id.ts';
-import type { ConnectionId, LinkEffect, LinkInput } from './link-events.ts';
+import type { ConnectionId, FriendGreeting, LinkEffect, LinkInput } from './link-events.ts';
 import type { Match } from './match.ts';
 
 /** How long the side that was waiting lets the other dial first, from the first checked path. */
@@ -32,6 +32,8 @@ interface Connection {
   greeted: boolean;
   /** By which it is judged: the hello's, and once greeted the higher of both sides'. */
   generation: number;
+  /** The friend's, once greeted; 0 where it tells none. */
+  conversation: bigint;
   /** When it is closed unless it has been greeted and is the one in use. */
   expiresAt: number | undefined;
 }
@@ -41,6 +43,7 @@ export interface SessionMemory {
   readonly session: SessionId;
   readonly key: Uint8Array;
   readonly generation: number;
+  readonly conversation: bigint;
   readonly announced: boolean;
 }
 
@@ -52,6 +55,9 @@ export interface SessionMemory {
  * replaces one of a lower: whoever dialled it knows that the lower one is dead. Two of one generation
  * come from both sides dialling at once, and the one dialled by the lower fingerprint stays; or from
  * one side dialling twice, which means that its first is dead, for each side dials one at a time.
+ *
+ * A friend that ends the conversation and begins another in the same session counts generations anew.
+ * Connections of the conversation before are dead to it, whatever their generation.
  */
 export class LinkSession {
   readonly #weAreLower: boolean;
@@ -59,6 +65,8 @@ export class LinkSession {
   #match: Match;
   #active: ConnectionId | undefined;
   #generation: number;
+  /** The friend's highest so far. */
+  #conversation: bigint;
   #announced: boolean;
   #pathReady = false;
   #dialling = false;
@@ -81,6 +89,7 @@ export class LinkSession {
     this.#match = match;
     this.#weAreLower = compareBytes(options.ownFingerprint, match.key) < 0;
     this.#generation = options.memory?.generation ?? 0;
+    this.#conversation = options.memory?.conversation ?? 0n;
     this.#announced = options.memory?.announced ?? false;
     this.#apartSince = options.now;
     this.#repunchAt = options.now + FIRST_REPUNCH_MS;
@@ -96,7 +105,10 @@ export class LinkSession {
 
   get memory(): SessionMemory {
     const { session, key } = this.#match;
-    return { session, key, generation: this.#generation, announced: this.#announced };
+    return {
+      ...{ session, key, generation: this.#generation, conversation: this.#conversation },
+      announced: this.#announced,
+    };
   }
 
   /** Whether frames that come over a connection belong to the conversation. */
@@ -230,6 +242,7 @@ export class LinkSession {
       since: now,
       greeted: false,
       generation: this.#generation,
+      conversation: 0n,
       expiresAt: now + GREETING_MS,
     });
     if (this.#connections.size === 1) {
@@ -258,6 +271,7 @@ export class LinkSession {
       this.#close(id, 'another session than matched', now);
       return;
     }
+    if (!this.#isPresent(id, input.greeting, now)) return;
     const rival = this.#inUse();
     const judgement = rival === undefined ? 'wins' : this.#judge(rival, generation);
     if (judgement === 'loses') {
@@ -267,13 +281,15 @@ export class LinkSession {
     this.#generation = Math.max(this.#generation, generation);
     connection.greeted = true;
     connection.generation = this.#generation;
+    connection.conversation = this.#conversation;
     this.#effects.push({
       type: 'send-welcome',
       connection: id,
       generation: this.#generation,
+      conversation: input.greeting.conversation,
     });
     if (judgement === 'waits') return;
-    this.#activate(id, input.receivedUpTo, now);
+    this.#activate(id, input.greeting, now);
     if (judgement === 'replaces') {
       this.#closeOthers(id, (other) => !this.#mayYetWin(other, connection.generation), now);
     }
@@ -299,18 +315,38 @@ export class LinkSession {
       this.#close(id, 'a welcome out of place', now);
       return;
     }
+    if (!this.#isPresent(id, input.greeting, now)) return;
     connection.greeted = true;
+    connection.conversation = this.#conversation;
     this.#generation = Math.max(this.#generation, input.generation);
     connection.generation = Math.max(connection.generation, input.generation);
     if (this.#active === id) {
       connection.expiresAt = undefined;
-      this.#effects.push({ type: 'acknowledged', receivedUpTo: input.receivedUpTo });
+      this.#effects.push({ type: 'greeted', greeting: input.greeting });
     } else if (this.#weAreLower) {
-      this.#activate(id, input.receivedUpTo, now);
+      this.#activate(id, input.greeting, now);
     }
     // The dialer of the one that stays closes the other, now that it has the welcome: until then
     // the friend may still be using it.
     if (this.#active === id) this.#closeOthers(id, ({ greeted }) => greeted, now);
+  }
+
+  /**
+   * Whether a greeting belongs to the friend's present conversation; if not, its connection is
+   * closed. Those of earlier conversations are closed by the first greeting of a later one.
+   */
+  #isPresent(id: ConnectionId, { conversation = 0n }: FriendGreeting, now: number): boolean {
+    if (conversation < this.#conversation) {
+      this.#close(id, 'an earlier conversation', now);
+      return false;
+    }
+    this.#conversation = conversation;
+    const isEarlier = (other: Connection): boolean =>
+      other.greeted && other.conversation < conversation;
+    for (const [other, connection] of [...this.#connections]) {
+      if (isEarlier(connection)) this.#close(other, 'the friend has begun anew', now);
+    }
+    return true;
   }
 
   /** The connection that carries our frames. */
@@ -324,14 +360,14 @@ export class LinkSession {
     return !connection.dialledByUs || (this.#weAreLower && connection.generation >= generation);
   }
 
-  #activate(id: ConnectionId, receivedUpTo: bigint | undefined, now: number): void {
+  #activate(id: ConnectionId, greeting: FriendGreeting | undefined, now: number): void {
     const before = this.#inUse();
     if (before !== undefined) before.expiresAt = now + GREETING_MS;
     this.#active = id;
     const connection = this.#connections.get(id);
     if (connection?.greeted === true) connection.expiresAt = undefined;
     const { session } = this.#match;
-    this.#effects.push({ type: 'activate', connection: id, session, receivedUpTo });
+    this.#effects.push({ type: 'activate', connection: id, session, greeting });
   }
 
   #closeOthers(

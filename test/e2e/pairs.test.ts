@@ -175,6 +175,20 @@ describe('a peer', () => {
     expect(waits.story).not.toContain('error');
   });
 
+  it('that ends a conversation without a word and begins another goes on in both directions', async () => {
+    const stays = await Somebody.open(cluster, 'listener');
+    const returns = await Somebody.open(cluster, 'abrupt');
+    const waits = stays.connect('abrupt');
+    for (let round = 1; round <= 3; round++) {
+      const again = returns.connect('listener');
+      await Promise.all([again.tells(`out ${round}`), waits.tells(`back ${round}`)]);
+      expect(again.heard).toEqual([`back ${round}`]);
+      again.conversation.close();
+    }
+    expect(waits.heard).toEqual(['out 1', 'out 2', 'out 3']);
+    expect(waits.story).not.toContain('error');
+  });
+
   it('whose process is replaced by a newer one ends with 77, and the friend goes on with the newer', async () => {
     const bob = Person.chat(cluster, 'bert', 'ada');
     const older = Person.chat(cluster, 'ada', 'bert');

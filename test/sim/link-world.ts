@@ -2,7 +2,12 @@ import type { Timer } from '../../src/base/clock.ts';
 import { compareBytes } from '../../src/base/identity.ts';
 import type { Random } from '../../src/base/random.ts';
 import { ConversationSession, type SessionInput } from '../../src/chat/session.ts';
-import type { ConnectionId, LinkEffect, LinkInput } from '../../src/peer/link-events.ts';
+import type {
+  ConnectionId,
+  FriendGreeting,
+  LinkEffect,
+  LinkInput,
+} from '../../src/peer/link-events.ts';
 import { LinkMachine } from '../../src/peer/link-machine.ts';
 import type { Match } from '../../src/peer/match.ts';
 import type { SessionId } from '../../src/rpc/generated/chatty/v1/common.ts';
@@ -22,7 +27,7 @@ type Sent =
   | {
       readonly kind: 'hello' | 'welcome';
       readonly generation: number;
-      readonly receivedUpTo: bigint;
+      readonly greeting: FriendGreeting;
     }
   | { readonly kind: 'frame'; readonly frame: PeerFrame };
 
@@ -51,14 +56,15 @@ interface Paths {
 export class Process {
   readonly who: Who;
   readonly session: SessionId;
-  readonly label: string;
-  readonly machine: LinkMachine;
-  readonly conversation = new ConversationSession();
+  label: string;
+  machine: LinkMachine;
+  conversation = new ConversationSession();
   readonly ends = new Map<ConnectionId, End>();
-  /** What `connected` with `first` was told for. */
+  /** What `connected` with `first` was told for, and what came, in this conversation. */
   readonly firsts = new Set<string>();
   readonly received: string[] = [];
   said = 0;
+  readonly #fingerprint: Uint8Array;
   paths: Paths | undefined;
   timer: Timer | undefined;
   dead = false;
@@ -68,7 +74,19 @@ export class Process {
     this.who = who;
     this.session = session;
     this.label = `${'AB'.charAt(who)}${session.startedAt}`;
+    this.#fingerprint = fingerprint;
     this.machine = new LinkMachine(fingerprint);
+  }
+
+  /** Another conversation in the same session. */
+  renew(): void {
+    this.label += '+';
+    this.machine = new LinkMachine(this.#fingerprint);
+    this.conversation = new ConversationSession(this.conversation.memory);
+    this.timer?.cancel();
+    this.firsts.clear();
+    this.received.splice(0);
+    this.said = 0;
   }
 
   get openEnds(): readonly End[] {
@@ -237,6 +255,15 @@ export class World {
     this.matchBoth();
   }
 
+  /** A program ends its conversation without a word and begins another. */
+  renew(who: Who): void {
+    const process = this.people[who];
+    this.#note(`RENEW ${process.label}`);
+    this.#step(process, { type: 'goodbye' });
+    process.renew();
+    this.matchBoth();
+  }
+
   /** Whether both sides use one and the same connection, and no other is open. */
   get settled(): boolean {
     const [one, other] = this.people;
@@ -345,13 +372,22 @@ export class World {
         this.#dial(process);
         return;
       case 'send-hello':
-      case 'send-welcome':
         this.#send(process, effect.connection, {
-          kind: effect.type === 'send-hello' ? 'hello' : 'welcome',
+          kind: 'hello',
           generation: effect.generation,
-          receivedUpTo: process.conversation.receivedUpTo(this.#matched(process)),
+          greeting: process.conversation.greeting(this.#matched(process)),
         });
         return;
+      case 'send-welcome': {
+        const { generation, conversation: theirs } = effect;
+        const greeting = process.conversation.greeting(this.#matched(process), theirs);
+        this.#send(process, effect.connection, {
+          kind: 'welcome',
+          generation,
+          greeting: { ...greeting, toConversation: undefined },
+        });
+        return;
+      }
       case 'close': {
         const end = process.ends.get(effect.connection);
         if (end?.open === true) this.#closeEnd(end, undefined);
@@ -365,20 +401,20 @@ export class World {
         return;
       }
       case 'activate': {
-        const { session, receivedUpTo } = effect;
+        const { session, greeting } = effect;
         this.#openEnd(process, effect.connection);
         this.#converse(process, {
           type: 'connected',
           friendSession: session,
-          friendReceivedUpTo: receivedUpTo,
+          greeting,
         });
-        const number = process.conversation.receivedUpTo(session);
-        const kind = { $case: 'acknowledgement', value: { number } } as const;
+        const { receivedUpTo: number, toConversation } = process.conversation.greeting(session);
+        const kind = { $case: 'acknowledgement', value: { number, toConversation } } as const;
         if (number > 0n) this.#sendFrame(process, { kind });
         return;
       }
-      case 'acknowledged':
-        this.#converse(process, { type: 'received-up-to', number: effect.receivedUpTo });
+      case 'greeted':
+        this.#converse(process, { type: 'greeted', greeting: effect.greeting });
         return;
       case 'disconnected':
       case 'unreachable':
@@ -407,8 +443,10 @@ export class World {
       else if (effect.type === 'deliver') {
         process.received.push(effect.text);
         const { number } = effect;
+        const { conversation } = process;
         this.after(this.between(0, 50), () => {
-          if (!process.dead) this.#converse(process, { type: 'delivered', number });
+          if (process.dead || process.conversation !== conversation) return;
+          this.#converse(process, { type: 'delivered', number });
         });
       }
     }
@@ -566,14 +604,14 @@ export class World {
       this.#converse(process, { type: 'frame', frame: sent.frame });
       return;
     }
-    const { generation, receivedUpTo } = sent;
+    const { generation, greeting } = sent;
     if (sent.kind === 'welcome') {
-      this.#step(process, { type: 'welcome', connection: id, generation, receivedUpTo });
+      this.#step(process, { type: 'welcome', connection: id, generation, greeting });
       return;
     }
     const session = to.peer?.process.session;
     if (session === undefined) throw new Error('a hello from nobody');
-    this.#step(process, { type: 'hello', connection: id, session, generation, receivedUpTo });
+    this.#step(process, { type: 'hello', connection: id, session, generation, greeting });
   }
 
   /** One end closes; `reason` is what its own machine is told, undefined where that did it. */
@@ -604,6 +642,8 @@ export class World {
 function describe(event: LinkInput | LinkEffect): string {
   const details = Object.entries(event).flatMap(([name, value]: [string, unknown]) => {
     if (name === 'type' || name === 'key' || name === 'endpoint') return [];
+    if (name === 'greeting')
+      return [`conversation ${(value as FriendGreeting | undefined)?.conversation ?? '?'}`];
     if (name === 'match') {
       const match = value as { session: SessionId; friendWasWaiting: boolean };
       return [`session ${match.session.startedAt}, waiting ${match.friendWasWaiting}`];

@@ -12,9 +12,10 @@ interface Troubles {
   readonly cuts: boolean;
   readonly outages: boolean;
   readonly restarts: boolean;
+  readonly renewals: boolean;
 }
 
-const NONE: Troubles = { cuts: false, outages: false, restarts: false };
+const NONE: Troubles = { cuts: false, outages: false, restarts: false, renewals: false };
 
 /** Runs `act` in a world of its own, and tells with which seed and how it came to what failed. */
 function inWorld<T>(seed: number, swift: boolean, act: (world: World, random: Random) => T): T {
@@ -41,7 +42,8 @@ function run(world: World, random: Random, troubles: Troubles): number {
     else if (dice < 72 && troubles.outages) world.losePathOf(who);
     else if (dice < 85 && troubles.outages) world.breakNetwork();
     else if (dice < 94) world.healNetwork();
-    else if (troubles.restarts) world.restart(who);
+    else if (dice < 97 && troubles.restarts) world.restart(who);
+    else if (troubles.renewals) world.renew(who);
   }
   world.say(0);
   world.say(1);
@@ -87,8 +89,14 @@ describe('two peers that are matched settle on one connection, the same on both 
     ['when the network fails and heals', { ...NONE, outages: true }, 30_000],
     [
       'when everything breaks and programs restart',
-      { cuts: true, outages: true, restarts: true },
+      { cuts: true, outages: true, restarts: true, renewals: false },
       30_000,
+    ],
+    ['when conversations end without a word and begin anew', { ...NONE, renewals: true }, 20_000],
+    [
+      'when all of that happens',
+      { cuts: true, outages: true, restarts: true, renewals: true },
+      40_000,
     ],
   ])(`%s, ${SEEDS} seeds`, (_, troubles, boundMs) => {
     for (let seed = 1; seed <= SEEDS; seed++) {

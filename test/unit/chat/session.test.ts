@@ -1,6 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ConversationSession, type SessionEffect } from '../../../src/chat/session.ts';
+import {
+  type ConversationMemory,
+  ConversationSession,
+  type SessionEffect,
+} from '../../../src/chat/session.ts';
 import type { SessionId } from '../../../src/rpc/generated/chatty/v1/common.ts';
 import type { PeerFrame } from '../../../src/rpc/generated/chatty/v1/peer.ts';
 
@@ -29,19 +33,34 @@ const end = (number: number): NonNullable<PeerFrame['kind']> => ({
 
 /** A machine under test with a clock of its own. */
 class Subject {
-  readonly machine = new ConversationSession();
+  readonly machine: ConversationSession;
   now = 0;
+
+  constructor(before?: ConversationMemory) {
+    this.machine = new ConversationSession(before);
+  }
 
   step(input: Parameters<ConversationSession['step']>[0]): SessionEffect[] {
     return this.machine.step(input, this.now);
   }
 
-  connect(friendSession = F1, friendReceivedUpTo = 0): SessionEffect[] {
-    return this.step({
-      type: 'connected',
-      friendSession,
-      friendReceivedUpTo: BigInt(friendReceivedUpTo),
-    });
+  connect(
+    friendSession = F1,
+    receivedUpTo = 0,
+    conversation?: bigint,
+    toConversation?: bigint,
+  ): SessionEffect[] {
+    const greeting = { conversation, toConversation, receivedUpTo: BigInt(receivedUpTo) };
+    return this.step({ type: 'connected', friendSession, greeting });
+  }
+
+  greeted(receivedUpTo: number, conversation?: bigint): SessionEffect[] {
+    const counted = { toConversation: undefined, receivedUpTo: BigInt(receivedUpTo) };
+    return this.step({ type: 'greeted', greeting: { conversation, ...counted } });
+  }
+
+  receivedUpTo(friendSession: SessionId): bigint {
+    return this.machine.greeting(friendSession).receivedUpTo;
   }
 
   frame(kind: PeerFrame['kind']): SessionEffect[] {
@@ -104,9 +123,7 @@ describe('what one side says', () => {
       send(message(1, 1, 'one')),
       send(message(2, 2, 'two')),
     ]);
-    expect(a.step({ type: 'received-up-to', number: 1n })).toEqual([
-      { type: 'acknowledged', id: 1 },
-    ]);
+    expect(a.greeted(1)).toEqual([{ type: 'acknowledged', id: 1 }]);
   });
 
   it("numbers from 1 again for a friend's new session, with the ids kept", () => {
@@ -172,10 +189,10 @@ describe('what the friend says', () => {
       { type: 'deliver', session: F1, number: 1, id: 7, text: 'hi' },
     ]);
     a.frame(message(2, 8, 'there'));
-    expect(a.machine.receivedUpTo(F1)).toBe(0n);
+    expect(a.receivedUpTo(F1)).toBe(0n);
     expect(a.step({ type: 'delivered', number: 2 })).toEqual([send(ack(2))]);
-    expect(a.machine.receivedUpTo(F1)).toBe(2n);
-    expect(a.machine.receivedUpTo(F2)).toBe(0n);
+    expect(a.receivedUpTo(F1)).toBe(2n);
+    expect(a.receivedUpTo(F2)).toBe(0n);
     expect(a.step({ type: 'delivered', number: 1 })).toEqual([]);
   });
 
@@ -230,6 +247,81 @@ describe('what the friend says', () => {
   });
 });
 
+describe('conversations in one session', () => {
+  /** The friend has had `one` and has said `heard`, which is acknowledged. */
+  function talking(): Subject {
+    const a = new Subject();
+    a.connect(F1, 0, 1n);
+    a.submit('one', 'two');
+    a.frame(ack(1));
+    a.frame(message(1, 1, 'heard'));
+    a.step({ type: 'delivered', number: 1 });
+    a.step({ type: 'disconnected' });
+    return a;
+  }
+  const to = (toConversation: bigint, kind: NonNullable<PeerFrame['kind']>): typeof kind =>
+    ({ ...kind, value: { ...kind.value, toConversation } }) as typeof kind;
+
+  it("numbers from 1 again for a friend's new one, with the ids kept", () => {
+    const a = talking();
+    expect(a.machine.greeting(F1)).toMatchObject({ toConversation: 1n, receivedUpTo: 1n });
+    expect(a.machine.greeting(F1, 2n).receivedUpTo).toBe(0n);
+    expect(a.connect(F1, 0, 2n)).toEqual([send(to(2n, message(1, 2, 'two')))]);
+    expect(a.frame(message(1, 2, 'here again'))).toEqual([
+      { type: 'deliver', session: F1, number: 2, id: 2, text: 'here again' },
+    ]);
+    expect(a.step({ type: 'delivered', number: 2 })).toEqual([send(to(2n, ack(1)))]);
+  });
+
+  it("numbers from 1 again when only the friend's welcome tells of a new one", () => {
+    const a = talking();
+    expect(a.step({ type: 'connected', friendSession: F1 })).toEqual([
+      send(to(1n, message(2, 2, 'two'))),
+    ]);
+    expect(a.greeted(0, 2n)).toEqual([send(to(2n, message(1, 2, 'two')))]);
+    expect(a.greeted(0, 2n)).toEqual([]);
+    expect(a.greeted(0, 1n)).toEqual([]);
+  });
+
+  it('have higher numbers than those before, and go on with the ids', () => {
+    const first = talking().machine;
+    const second = new ConversationSession(first.memory);
+    expect(first.greeting(F1).conversation).toBe(1n);
+    expect(second.greeting(F1)).toEqual({
+      ...{ conversation: 2n, toConversation: undefined, receivedUpTo: 0n },
+    });
+    expect(second.step({ type: 'submit', text: 'three' }, 0)).toEqual([
+      { type: 'accepted', id: 3 },
+    ]);
+  });
+
+  it('take nothing that was said to an earlier one', () => {
+    const a = new Subject(talking().machine.memory);
+    expect(a.connect(F1, 7, 1n, 1n)).toEqual([]);
+    a.submit('three');
+    for (const kind of [message(2, 2, 'two'), end(2), ack(1)]) {
+      expect(a.frame(to(1n, kind))).toEqual([]);
+    }
+    expect(a.frame(to(2n, message(1, 2, 'two')))).toMatchObject([{ type: 'deliver', id: 2 }]);
+    expect(a.frame(to(2n, ack(1)))).toEqual([{ type: 'acknowledged', id: 3 }]);
+  });
+
+  it('acknowledge, and do not pass on again, what the program took in an earlier one', () => {
+    const a = new Subject(talking().machine.memory);
+    a.connect(F1, 0, 1n);
+    expect(a.frame(message(1, 1, 'heard'))).toEqual([send(to(1n, ack(1)))]);
+    a.frame(message(2, 2, 'more'));
+    a.connect(F1, 0, 2n);
+    // Not taken yet, but on its way to the program.
+    expect(a.frame(message(1, 2, 'more'))).toEqual([]);
+    expect(a.frame(message(2, 3, 'yet more'))).toMatchObject([{ type: 'deliver', number: 4 }]);
+    expect(a.step({ type: 'delivered', number: 2 })).toEqual([send(to(2n, ack(1)))]);
+    // Another session of the friend's has ids of its own.
+    a.connect(F2);
+    expect(a.frame(message(1, 1, 'anew'))).toMatchObject([{ type: 'deliver', id: 1 }]);
+  });
+});
+
 describe('goodbye', () => {
   it('ends the pair of sessions: the same session that comes back begins anew', () => {
     const a = new Subject();
@@ -238,11 +330,11 @@ describe('goodbye', () => {
     a.frame(ack(1));
     a.frame(message(1, 1, 'heard'));
     a.step({ type: 'delivered', number: 1 });
-    expect(a.machine.receivedUpTo(F1)).toBe(1n);
+    expect(a.receivedUpTo(F1)).toBe(1n);
     a.frame({ $case: 'goodbye', value: { reason: 'bye' } });
     a.step({ type: 'disconnected' });
     a.submit('for the next time');
-    expect(a.machine.receivedUpTo(F1)).toBe(0n);
+    expect(a.receivedUpTo(F1)).toBe(0n);
     expect(a.connect(F1, 0)).toEqual([send(message(1, 2, 'for the next time'))]);
     expect(a.frame(message(1, 2, 'here again'))).toEqual([
       { type: 'deliver', session: F1, number: 2, id: 2, text: 'here again' },

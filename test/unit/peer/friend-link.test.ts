@@ -101,14 +101,14 @@ class Subject {
       connected: tell('connected'),
       path: tell('path'),
       up: tell('up'),
-      acknowledged: tell('acknowledged'),
+      greeted: tell('greeted'),
       frame: ({ $case }) => this.told.push(`frame ${$case}`),
       down: tell('down'),
       reconnecting: tell('reconnecting'),
       disconnected: tell('disconnected'),
       unreachable: tell('unreachable'),
       fault: tell('fault'),
-      receivedUpTo: () => 5n,
+      greeting: () => ({ conversation: 3n, toConversation: 4n, receivedUpTo: 5n }),
     });
     this.link.matched(MATCH);
   }
@@ -163,8 +163,8 @@ describe('a link to a friend who dials', () => {
     await far.says(hello(), { $case: 'end', value: { number: 1n } });
     expect(subject.news()).toEqual(['up', 'frame end']);
     expect(far.frames).toMatchObject([
-      { $case: 'welcome', value: { receivedUpTo: 5n } },
-      { $case: 'acknowledgement', value: { number: 5n } },
+      { $case: 'welcome', value: { conversation: 3n, receivedUpTo: 5n } },
+      { $case: 'acknowledgement', value: { number: 5n, toConversation: 4n } },
     ]);
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { LinkEffect, LinkInput } from '../../../src/peer/link-events.ts';
+import type { FriendGreeting, LinkEffect, LinkInput } from '../../../src/peer/link-events.ts';
 import { LinkMachine } from '../../../src/peer/link-machine.ts';
 import type { Match } from '../../../src/peer/match.ts';
 import type { Endpoint, SessionId } from '../../../src/rpc/generated/chatty/v1/common.ts';
@@ -22,6 +22,12 @@ const matchOf = (more: Partial<Match> = {}): Match => ({
   endpoint,
   friendWasWaiting: false,
   ...more,
+});
+
+const greetingOf = (receivedUpTo: bigint, conversation = 1n): FriendGreeting => ({
+  conversation,
+  toConversation: undefined,
+  receivedUpTo,
 });
 
 /** A machine whose own fingerprint is `own`; its friend's is the other of the two. */
@@ -58,13 +64,22 @@ class Subject {
     return this.step(now, { type: 'accepted', connection });
   }
 
-  hello(now: number, connection: number, generation = 0, from = FIRST): LinkEffect[] {
-    const receivedUpTo = 7n;
-    return this.step(now, { type: 'hello', connection, session: from, generation, receivedUpTo });
+  hello(
+    now: number,
+    connection: number,
+    generation = 0,
+    from = FIRST,
+    conversation = 1n,
+  ): LinkEffect[] {
+    return this.step(now, {
+      ...{ type: 'hello', connection, session: from, generation },
+      greeting: greetingOf(7n, conversation),
+    });
   }
 
-  welcome(now: number, connection: number, generation = 0): LinkEffect[] {
-    return this.step(now, { type: 'welcome', connection, generation, receivedUpTo: 8n });
+  welcome(now: number, connection: number, generation = 0, conversation = 1n): LinkEffect[] {
+    const greeting = greetingOf(8n, conversation);
+    return this.step(now, { type: 'welcome', connection, generation, greeting });
   }
 
   closed(now: number, connection: number): LinkEffect[] {
@@ -96,7 +111,10 @@ const activate = (
   connection: number,
   receivedUpTo?: bigint,
   of: SessionId = FIRST,
-): LinkEffect => ({ type: 'activate', connection, session: of, receivedUpTo });
+): LinkEffect => ({
+  ...{ type: 'activate', connection, session: of },
+  greeting: receivedUpTo === undefined ? undefined : greetingOf(receivedUpTo),
+});
 const close = (connection: number, reason: string): LinkEffect => ({
   type: 'close',
   connection,
@@ -111,6 +129,7 @@ const welcome = (connection: number, generation = 0): LinkEffect => ({
   type: 'send-welcome',
   connection,
   generation,
+  conversation: 1n,
 });
 const connected = (connection: number, first: boolean): LinkEffect => ({
   type: 'connected',
@@ -188,7 +207,7 @@ describe('greeting', () => {
     subject.pathReady(0);
     expect(subject.dialled(30, 1)).toEqual([connected(1, true), hello(1), activate(1)]);
     expect(subject.machine.carries(1)).toBe(true);
-    expect(subject.welcome(60, 1)).toEqual([{ type: 'acknowledged', receivedUpTo: 8n }]);
+    expect(subject.welcome(60, 1)).toEqual([{ type: 'greeted', greeting: greetingOf(8n) }]);
     expect(subject.machine.nextDeadline()).toBeUndefined();
   });
 
@@ -264,7 +283,7 @@ describe('when both have dialled', () => {
     // Until the friend has the hello it uses the other.
     expect([subject.machine.active, subject.machine.carries(2)]).toEqual([1, true]);
     expect(subject.welcome(30, 1)).toEqual([
-      { type: 'acknowledged', receivedUpTo: 8n },
+      { type: 'greeted', greeting: greetingOf(8n) },
       close(2, STAYS),
     ]);
     expect(subject.machine.nextDeadline()).toBeUndefined();
@@ -571,6 +590,37 @@ describe('sessions of the friend', () => {
     subject.accepted(3, 1);
     subject.hello(3, 1);
     expect(subject.step(4, { type: 'match', match })).toEqual([]);
+  });
+});
+
+describe('conversations in one session of the friend', () => {
+  it('are dead, whatever their generation, once a later one has greeted', () => {
+    const subject = Subject.acceptor(HIGH);
+    subject.accepted(10, 2);
+    expect(subject.hello(10, 2, 0, FIRST, 2n)).toEqual([
+      close(1, 'the friend has begun anew'),
+      { ...welcome(2, 1), conversation: 2n },
+      { ...activate(2), greeting: greetingOf(7n, 2n) },
+    ]);
+    expect(subject.machine.carries(1)).toBe(false);
+  });
+
+  it('are told apart by the welcome, too', () => {
+    const subject = Subject.dialler(LOW);
+    subject.closed(10, 1);
+    subject.dialled(10, 2);
+    expect(subject.welcome(20, 2, 0, 2n)).toEqual([
+      { type: 'greeted', greeting: greetingOf(8n, 2n) },
+    ]);
+  });
+
+  it('are over: a greeting of an earlier one closes its connection', () => {
+    const subject = Subject.acceptor(HIGH);
+    subject.accepted(10, 2);
+    subject.hello(10, 2, 0, FIRST, 2n);
+    subject.accepted(20, 3);
+    expect(subject.hello(20, 3, 5, FIRST, 1n)).toEqual([close(3, 'an earlier conversation')]);
+    expect(subject.machine.active).toBe(2);
   });
 });
 

@@ -41,6 +41,19 @@ export interface FriendHello {
    * generation the connection dialled by the bytewise lower fingerprint stays.
    */
   generation: number;
+  /**
+   * The sender's conversation with the receiver: a program can end one and begin another in the same
+   * session. Each has a higher number than the one before, from 1, and in each the messages of both
+   * sides are numbered from 1 anew.
+   */
+  conversation?:
+    | bigint
+    | undefined;
+  /**
+   * The receiver's conversation that `received_up_to` counts in; absent where the sender knows of
+   * none yet, and then it has received nothing.
+   */
+  toConversation?: bigint | undefined;
 }
 
 /** The acceptor's first frame: the dialer's certificate and hello were accepted. */
@@ -49,6 +62,8 @@ export interface FriendWelcome {
   fromSession?: SessionId | undefined;
   receivedUpTo: bigint;
   generation: number;
+  /** As in the hello. */
+  conversation?: bigint | undefined;
 }
 
 /**
@@ -56,7 +71,7 @@ export interface FriendWelcome {
  * acknowledgement; who sends more is disconnected.
  */
 export interface ChatMessage {
-  /** Counts from 1 in a session, without gaps, `EndOfMessages` included. */
+  /** Counts from 1 in a pair of conversations, without gaps, `EndOfMessages` included. */
   number: bigint;
   /**
    * The id the sender's user knows it by, 1 to 2^53 - 1: kept when a new session of the friend's
@@ -65,16 +80,25 @@ export interface ChatMessage {
   id: bigint;
   /** At most 65,536 bytes of UTF-8. */
   text: string;
+  /**
+   * The receiver's conversation this belongs to, as far as the sender knows: a dialer does not wait
+   * for the welcome that tells of a new one. What belongs to another than the receiver's is ignored.
+   */
+  toConversation?: bigint | undefined;
 }
 
 /** Everything up to `number` has been delivered to the friend's program. */
 export interface Acknowledgement {
   number: bigint;
+  /** As in `ChatMessage`. */
+  toConversation?: bigint | undefined;
 }
 
 /** No message will follow. Numbered and acknowledged like one. */
 export interface EndOfMessages {
   number: bigint;
+  /** As in `ChatMessage`. */
+  toConversation?: bigint | undefined;
 }
 
 /** The sender leaves; everything it had to say has been said. */
@@ -277,6 +301,8 @@ function createBaseFriendHello(): FriendHello {
     toSession: undefined,
     receivedUpTo: 0n,
     generation: 0,
+    conversation: undefined,
+    toConversation: undefined,
   };
 }
 
@@ -305,6 +331,18 @@ export const FriendHello: MessageFns<FriendHello> = {
     }
     if (message.generation !== 0) {
       writer.uint32(56).uint32(message.generation);
+    }
+    if (message.conversation !== undefined) {
+      if (BigInt.asUintN(64, message.conversation) !== message.conversation) {
+        throw new globalThis.Error("value provided for field message.conversation of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.conversation);
+    }
+    if (message.toConversation !== undefined) {
+      if (BigInt.asUintN(64, message.toConversation) !== message.toConversation) {
+        throw new globalThis.Error("value provided for field message.toConversation of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.toConversation);
     }
     return writer;
   },
@@ -378,6 +416,22 @@ export const FriendHello: MessageFns<FriendHello> = {
             message.generation = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.conversation = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.toConversation = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -410,12 +464,18 @@ export const FriendHello: MessageFns<FriendHello> = {
       ? BigInt(object.receivedUpTo)
       : 0n;
     message.generation = object.generation ?? 0;
+    message.conversation = (object.conversation !== undefined && object.conversation !== null)
+      ? BigInt(object.conversation)
+      : undefined;
+    message.toConversation = (object.toConversation !== undefined && object.toConversation !== null)
+      ? BigInt(object.toConversation)
+      : undefined;
     return message;
   },
 };
 
 function createBaseFriendWelcome(): FriendWelcome {
-  return { protocol: undefined, fromSession: undefined, receivedUpTo: 0n, generation: 0 };
+  return { protocol: undefined, fromSession: undefined, receivedUpTo: 0n, generation: 0, conversation: undefined };
 }
 
 export const FriendWelcome: MessageFns<FriendWelcome> = {
@@ -434,6 +494,12 @@ export const FriendWelcome: MessageFns<FriendWelcome> = {
     }
     if (message.generation !== 0) {
       writer.uint32(32).uint32(message.generation);
+    }
+    if (message.conversation !== undefined) {
+      if (BigInt.asUintN(64, message.conversation) !== message.conversation) {
+        throw new globalThis.Error("value provided for field message.conversation of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.conversation);
     }
     return writer;
   },
@@ -483,6 +549,14 @@ export const FriendWelcome: MessageFns<FriendWelcome> = {
             message.generation = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.conversation = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -510,12 +584,15 @@ export const FriendWelcome: MessageFns<FriendWelcome> = {
       ? BigInt(object.receivedUpTo)
       : 0n;
     message.generation = object.generation ?? 0;
+    message.conversation = (object.conversation !== undefined && object.conversation !== null)
+      ? BigInt(object.conversation)
+      : undefined;
     return message;
   },
 };
 
 function createBaseChatMessage(): ChatMessage {
-  return { number: 0n, id: 0n, text: "" };
+  return { number: 0n, id: 0n, text: "", toConversation: undefined };
 }
 
 export const ChatMessage: MessageFns<ChatMessage> = {
@@ -534,6 +611,12 @@ export const ChatMessage: MessageFns<ChatMessage> = {
     }
     if (message.text !== "") {
       writer.uint32(26).string(message.text);
+    }
+    if (message.toConversation !== undefined) {
+      if (BigInt.asUintN(64, message.toConversation) !== message.toConversation) {
+        throw new globalThis.Error("value provided for field message.toConversation of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.toConversation);
     }
     return writer;
   },
@@ -575,6 +658,14 @@ export const ChatMessage: MessageFns<ChatMessage> = {
             message.text = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.toConversation = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -595,12 +686,15 @@ export const ChatMessage: MessageFns<ChatMessage> = {
     message.number = (object.number !== undefined && object.number !== null) ? BigInt(object.number) : 0n;
     message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
     message.text = object.text ?? "";
+    message.toConversation = (object.toConversation !== undefined && object.toConversation !== null)
+      ? BigInt(object.toConversation)
+      : undefined;
     return message;
   },
 };
 
 function createBaseAcknowledgement(): Acknowledgement {
-  return { number: 0n };
+  return { number: 0n, toConversation: undefined };
 }
 
 export const Acknowledgement: MessageFns<Acknowledgement> = {
@@ -610,6 +704,12 @@ export const Acknowledgement: MessageFns<Acknowledgement> = {
         throw new globalThis.Error("value provided for field message.number of type uint64 too large");
       }
       writer.uint32(8).uint64(message.number);
+    }
+    if (message.toConversation !== undefined) {
+      if (BigInt.asUintN(64, message.toConversation) !== message.toConversation) {
+        throw new globalThis.Error("value provided for field message.toConversation of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.toConversation);
     }
     return writer;
   },
@@ -635,6 +735,14 @@ export const Acknowledgement: MessageFns<Acknowledgement> = {
             message.number = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.toConversation = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -653,12 +761,15 @@ export const Acknowledgement: MessageFns<Acknowledgement> = {
   fromPartial<I extends Exact<DeepPartial<Acknowledgement>, I>>(object: I): Acknowledgement {
     const message = createBaseAcknowledgement();
     message.number = (object.number !== undefined && object.number !== null) ? BigInt(object.number) : 0n;
+    message.toConversation = (object.toConversation !== undefined && object.toConversation !== null)
+      ? BigInt(object.toConversation)
+      : undefined;
     return message;
   },
 };
 
 function createBaseEndOfMessages(): EndOfMessages {
-  return { number: 0n };
+  return { number: 0n, toConversation: undefined };
 }
 
 export const EndOfMessages: MessageFns<EndOfMessages> = {
@@ -668,6 +779,12 @@ export const EndOfMessages: MessageFns<EndOfMessages> = {
         throw new globalThis.Error("value provided for field message.number of type uint64 too large");
       }
       writer.uint32(8).uint64(message.number);
+    }
+    if (message.toConversation !== undefined) {
+      if (BigInt.asUintN(64, message.toConversation) !== message.toConversation) {
+        throw new globalThis.Error("value provided for field message.toConversation of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.toConversation);
     }
     return writer;
   },
@@ -693,6 +810,14 @@ export const EndOfMessages: MessageFns<EndOfMessages> = {
             message.number = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.toConversation = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -711,6 +836,9 @@ export const EndOfMessages: MessageFns<EndOfMessages> = {
   fromPartial<I extends Exact<DeepPartial<EndOfMessages>, I>>(object: I): EndOfMessages {
     const message = createBaseEndOfMessages();
     message.number = (object.number !== undefined && object.number !== null) ? BigInt(object.number) : 0n;
+    message.toConversation = (object.toConversation !== undefined && object.toConversation !== null)
+      ? BigInt(object.toConversation)
+      : undefined;
     return message;
   },
 };
