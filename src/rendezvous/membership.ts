@@ -46,10 +46,16 @@ const REPORT_AFTER_MS = MISSED_PURGE_MS - 2_000;
 const REPORT_VALID_MS = 6_000;
 /** Registrations are renewed every 5 s: an answer as fresh lists every live member. */
 const LISTED_WITHIN_MS = 5_000;
-/** How long a purged member is still called, in case a partition ends. */
+/** How long a lost member is still called, in case a partition ends. */
 const FORGET_AFTER_MS = 15 * 60_000;
 const MAX_MEMBERS = 1_000;
 const REDIAL = { initialMs: 250, maxMs: 2_000 } as const;
+/**
+ * A lost member is called more seldom: one that returns is announced by its registration, and called
+ * at once. Where no balancer lives to tell, tables have to be equal within 30 s of a partition's end
+ * (DESIGN, invariant 5), of which a call that the partition has swallowed takes five.
+ */
+const REDIAL_LOST = { initialMs: 250, maxMs: 20_000 } as const;
 
 /**
  * What another server is to this one. `linked`: the stream to it is up. `broken`: it is not, and
@@ -223,6 +229,8 @@ export class Membership {
     // A server that knows no address of its own to give may be given one by others.
     if (member.clusterAddresses.length > 0) entry.member = member;
     if (entry.standing !== 'left') entry.standing = standing;
+    const calledSeldom = entry.attemptAt > now + REDIAL.maxMs;
+    if (firstHand && standing === 'alive' && calledSeldom) entry.attemptAt = now;
   }
 
   #linked(member: Member, now: number): void {
@@ -242,8 +250,23 @@ export class Membership {
     if (entry === undefined || entry.link === 'down') return;
     if (entry.link === 'up') entry.brokenAt = lastHeardAt;
     entry.link = 'down';
+    this.#callLater(entry, now);
+  }
+
+  #callLater(entry: Entry, now: number): void {
     entry.attempts += 1;
-    entry.attemptAt = now + backoffDelayMs(entry.attempts, REDIAL, this.#random);
+    const pace = this.#isLost(entry, now) ? REDIAL_LOST : REDIAL;
+    entry.attemptAt = now + backoffDelayMs(entry.attempts, pace, this.#random);
+  }
+
+  /** Whether its records went long ago, and no balancer has it on its list. */
+  #isLost({ member, purged, brokenAt }: Entry, now: number): boolean {
+    if (!purged || now - brokenAt < MISSED_PURGE_MS) return false;
+    return this.#reachableBalancers().every(({ listed }) => !listed.has(member.id));
+  }
+
+  #reachableBalancers(): Balancer[] {
+    return [...this.#balancers.values()].filter(({ reachable }) => reachable);
   }
 
   #purges(now: number): MembershipEffect[] {
@@ -265,7 +288,7 @@ export class Membership {
     if (entry.standing === 'left') return brokenMs >= LEFT_PURGE_MS;
     if (entry.standing === 'removed' && brokenMs >= REMOVED_PURGE_MS) return true;
     if (brokenMs < MISSED_PURGE_MS) return false;
-    const reachable = [...this.#balancers.values()].filter((balancer) => balancer.reachable);
+    const reachable = this.#reachableBalancers();
     if (reachable.length > 0) {
       // A balancer that was restarted has never known the member, and will not tell of its removal.
       return reachable.every(
@@ -292,8 +315,7 @@ export class Membership {
         entry.link = 'trying';
         effects.push({ type: 'dial', member });
       } else {
-        entry.attempts += 1;
-        entry.attemptAt = now + backoffDelayMs(entry.attempts, REDIAL, this.#random);
+        this.#callLater(entry, now);
         effects.push({ type: 'nudge', member });
       }
     }

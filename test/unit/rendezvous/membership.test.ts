@@ -86,12 +86,12 @@ describe('calling members', () => {
     const told = new Told();
     told.at(0, { type: 'hearsay', facts: [{ member: HIGHER, standing: 'alive' }] });
     let calls = 1;
-    for (let at = 100; at <= 20_000; at += 100) {
+    for (let at = 100; at < 10_000; at += 100) {
       const effects = told.at(at, { type: 'unlinked', id: HIGHER.id });
       calls += effects.filter((effect) => effect === 'dial 9').length;
     }
-    expect(calls).toBeGreaterThanOrEqual(10);
-    expect(calls).toBeLessThanOrEqual(20);
+    expect(calls).toBeGreaterThanOrEqual(6);
+    expect(calls).toBeLessThanOrEqual(12);
   });
 
   it('asks the lower id again and again to call, until it does', () => {
@@ -100,6 +100,49 @@ describe('calling members', () => {
     expect(told.at(10_000).filter((effect) => effect === 'nudge 1').length).toBeGreaterThan(4);
     told.at(10_000, { type: 'linked', member: LOWER });
     expect(told.at(60_000)).toEqual([]);
+  });
+
+  /** How often a member is called from `from` to `until` if no call reaches it. */
+  function callsBetween(told: Told, from: number, until: number): number {
+    let calls = 0;
+    for (let at = from; at < until; at += 100) {
+      const effects = told.at(at, { type: 'unlinked', id: HIGHER.id });
+      calls += effects.filter((effect) => effect === 'dial 9').length;
+    }
+    return calls;
+  }
+
+  it('calls one that is lost every ten to twenty seconds', () => {
+    const told = Told.among(HIGHER);
+    told.at(0, { type: 'notified', facts: [{ member: HIGHER, standing: 'removed' }] });
+    told.at(0, { type: 'registered', balancer: 'lb', members: [] });
+    expect(callsBetween(told, 0, 30_000)).toBeGreaterThan(5);
+    const calls = callsBetween(told, 30_000, 330_000);
+    expect(calls).toBeGreaterThanOrEqual(15);
+    expect(calls).toBeLessThanOrEqual(30);
+  });
+
+  it.each([
+    ['a balancer lists it', { type: 'registered', balancer: 'lb', members: [HIGHER] }],
+    ['it is told of', { type: 'notified', facts: [{ member: HIGHER, standing: 'alive' }] }],
+  ] as const)('calls one that was lost at once when %s again', (_when, input) => {
+    const told = Told.among(HIGHER);
+    told.at(0, { type: 'notified', facts: [{ member: HIGHER, standing: 'removed' }] });
+    told.at(0, { type: 'registered', balancer: 'lb', members: [] });
+    callsBetween(told, 0, 60_000);
+    told.at(60_000, { type: 'unlinked', id: HIGHER.id });
+    let at = 60_000;
+    // Right after a call has failed: the next one is ten seconds away at least.
+    while (!told.at((at += 100)).includes('dial 9')) expect(at).toBeLessThan(90_000);
+    told.at(at, { type: 'unlinked', id: HIGHER.id });
+    expect(told.at(at + 1_000)).toEqual([]);
+    expect(told.at(at + 1_000, input)).toEqual(['dial 9']);
+  });
+
+  it('goes on calling one that it does not reach but a balancer lists every second or two', () => {
+    const told = Told.among(HIGHER);
+    told.at(0, { type: 'unlinked', id: HIGHER.id });
+    expect(callsBetween(told, 100, 120_000)).toBeGreaterThan(59);
   });
 
   it('forgets a member that has not answered for a quarter of an hour', () => {
