@@ -3,10 +3,10 @@ import type { PathClass } from '../base/path-class.ts';
 import { type Candidate, type CandidateKind, checkOrderOf, pathClassOf } from './candidate.ts';
 import type { PairState } from './check-message.ts';
 
-/** A way to the friend that an authenticated answer has come back on. */
+/** A way to the friend that an authenticated answer has come back on, or a relay's word stands for. */
 export interface Path {
-  /** What carries it: the peer's own UDP socket of the family of `remote`. */
-  readonly via: 'udp';
+  /** What carries it: the peer's own UDP socket of the family of `remote`, or a server. */
+  readonly via: 'udp' | 'relay';
   readonly remote: Address;
   readonly kind: CandidateKind;
   readonly pathClass: PathClass;
@@ -53,6 +53,7 @@ const RTT_GAIN = 0.25;
  * One candidate pair: our socket and one address of the friend's. Decides when it is checked next,
  * and what is known of it:
  *
+ *   presumed  a relay whose server says that it passes things on: used until that proves wrong
  *   waiting   nothing has been answered; checked by the retransmission schedule of a round
  *   answered  answers come back; told to the friend by follow-ups until it says the same
  *   checked   both sides have seen both directions; kept alive
@@ -90,6 +91,8 @@ export class CandidatePair {
   #doubted = false;
   /** How many more times a lost path is asked whether it lives again. */
   #revivals = 0;
+  /** Until when a relay may be used although nothing has been answered yet; undefined: it may not. */
+  #presumedUntil: number | undefined;
   #answeredAt: number | undefined;
   #checkedAt: number | undefined;
   #keptAlive = true;
@@ -111,6 +114,15 @@ export class CandidatePair {
     return this.#answeredAt !== undefined;
   }
 
+  get isRelay(): boolean {
+    return this.#ownClass === 'relay';
+  }
+
+  /** Whether it may be sent on. */
+  get usable(): boolean {
+    return this.answered || this.#presumedUntil !== undefined;
+  }
+
   get checked(): boolean {
     return this.#checkedAt !== undefined;
   }
@@ -121,6 +133,7 @@ export class CandidatePair {
 
   /** The class both sides come to: a LAN only if both take it for one. */
   get pathClass(): PathClass {
+    if (this.isRelay) return 'relay';
     return this.#ownClass === 'lan' && (this.#friendClass ?? 'lan') === 'lan' ? 'lan' : 'public';
   }
 
@@ -132,7 +145,7 @@ export class CandidatePair {
 
   get path(): Path {
     this.#path ??= {
-      via: 'udp',
+      via: this.isRelay ? 'relay' : 'udp',
       remote: this.remote,
       kind: this.kind,
       pathClass: this.pathClass,
@@ -164,6 +177,11 @@ export class CandidatePair {
 
   get doubted(): boolean {
     return this.#doubted;
+  }
+
+  /** A relay is there: it is used before it has been checked, so that talk begins at once. */
+  presume(now: number): void {
+    if (!this.answered) this.#presumedUntil = now + LOST_AFTER_MS;
   }
 
   startRound(now: number): void {
@@ -206,6 +224,7 @@ export class CandidatePair {
       this.#rttMs += (rttMs - this.#rttMs) * RTT_GAIN;
     }
     this.#answeredAt = now;
+    this.#presumedUntil = undefined;
     this.#doubted = false;
     this.#revivals = 0;
     this.#observed = observed;
@@ -265,17 +284,21 @@ export class CandidatePair {
 
   /** When trust in it ends; undefined: there is none. */
   get lostAt(): number | undefined {
-    return this.#answeredAt === undefined ? undefined : this.#answeredAt + LOST_AFTER_MS;
+    if (this.#answeredAt === undefined) return this.#presumedUntil;
+    return this.#answeredAt + LOST_AFTER_MS;
   }
 
   /**
    * Trust in it has ended: back to waiting, with a round of checks in case too many got lost, and
-   * then some more, so that what was only an outage ends without help from servers.
+   * then some more, so that what was only an outage ends without help from servers. A relay that
+   * nobody needs rests until a round begins.
    */
   lose(now: number): void {
+    const rests = this.isRelay && !this.#keptAlive;
     this.dueAt = undefined;
     this.creditBytes = 0;
     this.#answeredAt = undefined;
+    this.#presumedUntil = undefined;
     this.#checkedAt = undefined;
     this.#doubted = false;
     this.#friendAnswered = false;
@@ -283,7 +306,7 @@ export class CandidatePair {
     this.#nominationChecks = undefined;
     this.#keptAlive = true;
     this.#path = undefined;
-    this.#revivals = REVIVALS;
-    this.startRound(now);
+    this.#revivals = rests ? 0 : REVIVALS;
+    if (!rests) this.startRound(now);
   }
 }

@@ -12,9 +12,10 @@ import type { PathClass } from '../base/path-class.ts';
 
 /**
  * How an address of a candidate became known (RFC 8445 §5.1.1): `host` an interface has it, `srflx`
- * a server saw it, `mapped` a router was asked for it, `prflx` a friend's check came from it.
+ * a server saw it, `mapped` a router was asked for it, `prflx` a friend's check came from it,
+ * `relay` a server passes on what is sent there.
  */
-export type CandidateKind = 'host' | 'srflx' | 'mapped' | 'prflx';
+export type CandidateKind = 'host' | 'srflx' | 'mapped' | 'prflx' | 'relay';
 
 /** An address at which a peer may be reachable. */
 export interface Candidate {
@@ -72,6 +73,7 @@ export function hasLanScope(address: Address): boolean {
  * no router stands before is on our own network, all else beyond it.
  */
 export function pathClassOf(remote: Candidate): PathClass {
+  if (remote.kind === 'relay') return 'relay';
   const behindNobody = remote.kind === 'host' || remote.kind === 'prflx';
   return behindNobody && hasLanScope(remote.address) ? 'lan' : 'public';
 }
@@ -79,9 +81,10 @@ export function pathClassOf(remote: Candidate): PathClass {
 /**
  * The order in which candidates are tried, lowest first: loopback (only ever between two peers on
  * one computer), then what a server has seen, since that hole takes longest to open, then local
- * networks; IPv6 before IPv4 (RFC 8421 §4).
+ * networks, then relays; IPv6 before IPv4 (RFC 8421 §4).
  */
 export function checkOrderOf(remote: Candidate): number {
+  if (remote.kind === 'relay') return 6;
   const family = familyOf(remote.address) === 6 ? 0 : 1;
   if (isLoopback(remote)) return family;
   return (remote.kind !== 'host' || !hasLanScope(remote.address) ? 2 : 4) + family;

@@ -9,7 +9,7 @@ import { encodeStun, StunAttribute, type StunMessage, xorMappedAddress } from '.
  * PAIR-STATE (0xcc02): what the sender knows of the pair that the datagram travels on
  *
  *   0  1  flags; 0x01 ANSWERED: it has had an authenticated answer from the address this goes to
- *   1  1  the class it takes the path for: 1 LAN, 2 public
+ *   1  1  the class it takes the path for: 1 LAN, 2 public, 3 relay
  *   2  6  the number under which the pair was nominated, as far as the sender knows; 0: it was not
  *
  * With it both sides come to know that both have seen both directions, agree on the class, and use
@@ -46,6 +46,13 @@ const MAX_UFRAG_CHARACTERS = 32;
 const ANSWERED = 0x01;
 const LAN = 1;
 const PUBLIC = 2;
+const RELAY = 3;
+const CLASS_CODES: Readonly<Record<PathClass, number>> = { lan: LAN, public: PUBLIC, relay: RELAY };
+const CLASSES: ReadonlyMap<number, PathClass> = new Map([
+  [LAN, 'lan'],
+  [PUBLIC, 'public'],
+  [RELAY, 'relay'],
+]);
 const NOMINATION_AT = 2;
 const NOMINATION_BYTES = 6;
 const PAIR_STATE_BYTES = NOMINATION_AT + NOMINATION_BYTES;
@@ -107,7 +114,7 @@ export function pairStateOf(message: StunMessage): PairState {
   const value = message.attributes.get(StunAttribute.pairState);
   return {
     answered: ((value?.[0] ?? 0) & ANSWERED) !== 0,
-    pathClass: value?.[1] === LAN ? 'lan' : 'public',
+    pathClass: CLASSES.get(value?.[1] ?? PUBLIC) ?? 'public',
     nomination:
       value === undefined || value.length < PAIR_STATE_BYTES
         ? 0
@@ -118,7 +125,7 @@ export function pairStateOf(message: StunMessage): PairState {
 function encodePairState({ answered, pathClass, nomination }: PairState): Uint8Array {
   const value = Buffer.alloc(PAIR_STATE_BYTES);
   value[0] = answered ? ANSWERED : 0;
-  value[1] = pathClass === 'lan' ? LAN : PUBLIC;
+  value[1] = CLASS_CODES[pathClass];
   value.writeUIntBE(nomination, NOMINATION_AT, NOMINATION_BYTES);
   return value;
 }

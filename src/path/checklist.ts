@@ -6,21 +6,46 @@ import { CandidatePair } from './candidate-pair.ts';
 /** How many addresses that only the friend's packets told of are kept. */
 const MAX_LEARNED = 16;
 
-/** All pairs with one friend, by remote address (RFC 8445 §6.1.2): at most 16 told, 16 learned. */
+/** More servers than offer themselves for one pair of peers. */
+const MAX_RELAYS = 4;
+
+/**
+ * All pairs with one friend, by remote address (RFC 8445 §6.1.2): at most 16 told, 16 learned, and
+ * the relays.
+ */
 export class Checklist implements Iterable<CandidatePair> {
   readonly #own: OwnSituation;
   readonly #pairs = new Map<string, CandidatePair>();
+  readonly #relays = new Map<string, CandidatePair>();
 
   constructor(own: OwnSituation) {
     this.#own = own;
   }
 
   [Symbol.iterator](): Iterator<CandidatePair> {
-    return this.#pairs.values();
+    return [...this.#pairs.values(), ...this.#relays.values()].values();
   }
 
   get(remote: Address): CandidatePair | undefined {
-    return this.#pairs.get(keyOf(remote));
+    const key = keyOf(remote);
+    return this.#pairs.get(key) ?? this.#relays.get(key);
+  }
+
+  /** The pair of a relay, made if need be. @returns undefined where there are too many. */
+  openRelay(remote: Address, now: number): CandidatePair | undefined {
+    const known = this.#relays.get(keyOf(remote));
+    if (known !== undefined) return known;
+    // An address that a packet can come from would be taken for one that the friend is at.
+    if (this.#relays.size >= MAX_RELAYS || isSafeTarget(remote)) return undefined;
+    const pair = new CandidatePair({ kind: 'relay', address: remote }, true, now);
+    this.#relays.set(keyOf(remote), pair);
+    return pair;
+  }
+
+  closeRelay(remote: Address): CandidatePair | undefined {
+    const pair = this.#relays.get(keyOf(remote));
+    this.#relays.delete(keyOf(remote));
+    return pair;
   }
 
   /**
@@ -74,6 +99,7 @@ export class Checklist implements Iterable<CandidatePair> {
 
   clear(): void {
     this.#pairs.clear();
+    this.#relays.clear();
   }
 
   /** Gives up learned pairs, the one not heard from for longest first, but none that is answered. */

@@ -42,6 +42,11 @@ export class Nomination {
     pair.nomination = number;
   }
 
+  /** The pair is no more. */
+  drop(pair: CandidatePair): void {
+    if (pair === this.#pair) this.#pair = undefined;
+  }
+
   /** The friend has started anew, and so do its numbers. */
   forget(): void {
     if (this.#pair !== undefined) this.#pair.nomination = 0;

@@ -27,6 +27,9 @@ export interface PathAgentOptions extends OwnSituation {
 const ROUNDS = 3;
 /** Unless the network changed, rounds start over no more often than this. */
 const PUNCH_INTERVAL_MS = 5000;
+/** Where only a relay is left, direct paths are looked for again after this long, then twice as long. */
+const UPGRADE_MS = 10_000;
+const MAX_UPGRADE_MS = 60_000;
 /** An answer after so long says nothing of the path now (`LOST_AFTER_MS`). */
 const TRANSACTION_LIFETIME_MS = 6500;
 /** Nine checks a round to each of 32 pairs. */
@@ -66,6 +69,11 @@ export class PathAgent {
   #punchStartedAt = -Infinity;
   /** When rounds start over. */
   #punchAt: number | undefined;
+  /** Whether the friend has ever answered. */
+  #hadPath = false;
+  /** How long a path over a relay is left alone before a direct one is looked for again. */
+  #upgradeMs = UPGRADE_MS;
+  #upgradeAt: number | undefined;
   #closed = false;
   #now: number;
   #effects: PathEffect[] = [];
@@ -98,7 +106,8 @@ export class PathAgent {
   /** The class of the path that packets from `remote` come on; undefined: it is no path. */
   classOf(remote: Address): PathClass | undefined {
     const pair = this.#checklist.get(remote);
-    return pair?.answered === true ? pair.pathClass : undefined;
+    // What a relay hands us comes from the friend's side of it, or from nobody.
+    return pair?.answered === true || pair?.isRelay === true ? pair.pathClass : undefined;
   }
 
   /** Every path that answers. */
@@ -119,8 +128,15 @@ export class PathAgent {
       case 'remote-candidates':
         this.#onCandidates(input.candidates, input.credentials);
         break;
+      case 'relay-opened':
+        this.#onRelay(input.remote);
+        break;
+      case 'relay-closed':
+        this.#onRelayGone(input.remote);
+        break;
       case 'network-changed':
         for (const pair of this.#checklist) pair.doubt();
+        this.#upgradeMs = UPGRADE_MS;
         this.#punchAt = this.#now;
         break;
       case 'close':
@@ -139,7 +155,7 @@ export class PathAgent {
   /** When `step` wants to be called with a tick at the latest; undefined: not before an input. */
   nextDeadline(): number | undefined {
     if (this.#closed) return undefined;
-    const deadlines = [this.#round?.endsAt, this.#punchAt];
+    const deadlines = [this.#round?.endsAt, this.#punchAt, this.#upgradeAt];
     for (const pair of this.#checklist) {
       deadlines.push(pair.lostAt);
       if (pair.dueAt !== undefined) deadlines.push(this.#sendableAt(pair, pair.dueAt));
@@ -233,11 +249,26 @@ export class PathAgent {
     const isNew = ufrag !== this.#remote.ufrag || password !== this.#remote.password;
     this.#successor = isNew ? { ufrag, password } : undefined;
     // A server's word must not end a path that works: it is believed when there is none.
-    if (isNew && this.#selection.path === undefined) this.#adoptCredentials();
+    if (isNew && this.#selection.best()?.answered !== true) this.#adoptCredentials();
     const added = this.#checklist.tell(candidates, this.#now);
     for (const pair of added) pair.startRound(this.#now);
     if (this.#round !== undefined && added.length > 0) this.#round.endsAt = this.#now + ROUND_MS;
     if (this.state === 'failed') this.#schedulePunch();
+  }
+
+  #onRelay(remote: Address): void {
+    const pair = this.#checklist.openRelay(remote, this.#now);
+    if (pair === undefined) return;
+    // Only as long as there was nothing else to believe: later, what is said to be lost must be.
+    if (!this.#hadPath) pair.presume(this.#now);
+    if (!pair.answered) pair.startRound(this.#now);
+  }
+
+  #onRelayGone(remote: Address): void {
+    const pair = this.#checklist.closeRelay(remote);
+    if (pair === undefined) return;
+    if (pair.usable) this.#effects.push({ type: 'lost', path: pair.path });
+    this.#nomination.drop(pair);
   }
 
   /** The friend has started anew (RFC 8445 §9): what was on its way is for nobody. */
@@ -274,7 +305,10 @@ export class PathAgent {
   #select(): void {
     const { path: previous } = this.#selection;
     this.#selection.update([...this.#checklist], this.#nomination.followed, this.#now);
-    this.#nomination.select(this.#selection.best(), this.#now);
+    const best = this.#selection.best();
+    // What is only presumed is nothing to agree on.
+    this.#nomination.select(best?.answered === true ? best : undefined, this.#now);
+    this.#hadPath ||= best?.answered === true;
     const { path } = this.#selection;
     if (path !== undefined) {
       if (path.remote === previous?.remote && path.pathClass === previous.pathClass) return;
@@ -287,6 +321,10 @@ export class PathAgent {
   }
 
   #runRounds(): void {
+    if (this.#upgradeAt !== undefined && this.#upgradeAt <= this.#now) {
+      this.#upgradeAt = undefined;
+      if (!this.#isDirect()) this.#punchAt ??= this.#now;
+    }
     if (this.#punchAt !== undefined && this.#punchAt <= this.#now) {
       this.#punchAt = undefined;
       this.#punchStartedAt = this.#now;
@@ -294,11 +332,23 @@ export class PathAgent {
     } else if (this.#round !== undefined && this.#round.endsAt <= this.#now) {
       const { number } = this.#round;
       this.#round = undefined;
-      if (this.#selection.path !== undefined) return;
+      if (this.#isDirect()) return;
       this.#effects.push({ type: 'round-failed', round: number });
       if (number < ROUNDS) this.#startRound(number + 1);
-      else this.#effects.push({ type: 'failed' });
+      else this.#giveUpDirect();
     }
+  }
+
+  /** Over a relay, that is not for good. */
+  #giveUpDirect(): void {
+    this.#effects.push({ type: 'failed' });
+    if (this.#selection.path === undefined) return;
+    this.#upgradeAt = this.#now + this.#upgradeMs;
+    this.#upgradeMs = Math.min(2 * this.#upgradeMs, MAX_UPGRADE_MS);
+  }
+
+  #isDirect(): boolean {
+    return this.#selection.path?.via === 'udp';
   }
 
   #startRound(number: number): void {

@@ -16,6 +16,13 @@ export type PathInput =
       readonly candidates: readonly Candidate[];
       readonly credentials: Credentials;
     }
+  /**
+   * A server passes on what is sent to it, by its word. `remote` stands for it, and is an address that
+   * no packet can come from: see `relayAddress`. Said again, it is asked for the friend again.
+   */
+  | { readonly type: 'relay-opened'; readonly remote: Address }
+  /** It does not any more. */
+  | { readonly type: 'relay-closed'; readonly remote: Address }
   /** Our own addresses are others, or something else says that paths are doubtful. */
   | { readonly type: 'network-changed' }
   | { readonly type: 'close' };
@@ -29,13 +36,13 @@ export type PathEffect =
   | { readonly type: 'checked'; readonly path: Path }
   /** The best path is another one, or has another class. */
   | { readonly type: 'selected'; readonly path: Path; readonly previous: Path | undefined }
-  /** An answered path has not been answering for 6.5 s. */
+  /** A path has not been answering for 6.5 s. */
   | { readonly type: 'lost'; readonly path: Path }
   /** There was a path and there is none; new rounds are about to start. */
   | { readonly type: 'all-lost' }
-  /** A round ended without a path. Fresh addresses may help; the next starts at once. */
+  /** A round ended without a direct path. Fresh addresses may help; the next starts at once. */
   | { readonly type: 'round-failed'; readonly round: number }
-  /** The last round ended without a path. Whatever the friend sends is still answered. */
+  /** The last round ended without a direct path. Whatever the friend sends is still answered. */
   | { readonly type: 'failed' };
 
 /**

@@ -2,7 +2,16 @@ import { familyOf } from '../base/address.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { CandidatePair, Path } from './candidate-pair.ts';
 
-const CLASS_ORDER: Readonly<Record<PathClass, number>> = { lan: 0, public: 1, relay: 2 };
+/** Within one grade; a relay has grades of its own. */
+const CLASS_ORDER: Readonly<Record<PathClass, number>> = { lan: 0, public: 1, relay: 0 };
+/**
+ * Grades: direct paths have 0 (checked), 4 (checked, in doubt), 12 and 16 (the friend has not said
+ * that it has had an answer, so that what is sent there may be dropped), plus the class.
+ */
+const RELAY_CHECKED = 2;
+const RELAY_ANSWERED = 20;
+const RELAY_PRESUMED = 24;
+const RELAY_DOUBTED = 26;
 /** So much slower IPv6 may be and still come first: it has no translation that could expire. */
 const IPV6_BONUS_MS = 3;
 /** A path in use is left for one of its own kind only if that is faster by so much. */
@@ -13,8 +22,8 @@ const MIN_KEPT_PATHS = 4;
 
 /**
  * Which path to send on: one that both sides have checked before one that the friend has not
- * confirmed yet, one that has answered before one in doubt, LAN before public, then the faster
- * one. What is in use stays unless another is better by more than what measures vary. But while a
+ * confirmed yet, one that has answered before one in doubt, LAN before public before relay, then the
+ * faster one. What is in use stays unless another is better by more than what measures vary. But while a
  * pair that the friend has nominated answers, it is that, so that both sides use the same.
  */
 export class PathSelection {
@@ -33,9 +42,9 @@ export class PathSelection {
    * @param nominated the one the friend wants used.
    */
   update(pairs: readonly CandidatePair[], nominated: CandidatePair | undefined, now: number): void {
-    const answered = pairs.filter((pair) => pair.answered);
-    for (const pathClass of ['lan', 'public'] as const) {
-      const ofClass = answered.filter((pair) => pair.pathClass === pathClass);
+    const usable = pairs.filter((pair) => pair.usable);
+    for (const pathClass of ['lan', 'public', 'relay'] as const) {
+      const ofClass = usable.filter((pair) => pair.pathClass === pathClass);
       const best = bestPair(ofClass, this.#bestOf.get(pathClass));
       if (best === undefined) this.#bestOf.delete(pathClass);
       else this.#bestOf.set(pathClass, best);
@@ -51,9 +60,13 @@ export class PathSelection {
     }
     this.path = this.#best?.path;
 
-    answered.sort((a, b) => gradeOf(a) - gradeOf(b) || costOf(a) - costOf(b));
-    const kept = new Set([...finalists, ...answered.slice(0, MIN_KEPT_PATHS)]);
-    for (const pair of answered) pair.keepAlive(kept.has(pair), now);
+    usable.sort((a, b) => gradeOf(a) - gradeOf(b) || costOf(a) - costOf(b));
+    const kept = new Set([...finalists, ...usable.slice(0, MIN_KEPT_PATHS)]);
+    // Keeping a relay costs its server: where there is something better it is not kept.
+    const needsRelay = this.#best === undefined || gradeOf(this.#best) >= RELAY_CHECKED;
+    for (const pair of usable) {
+      pair.keepAlive(pair.isRelay ? needsRelay : kept.has(pair), now);
+    }
   }
 }
 
@@ -76,7 +89,11 @@ function isBetter(pair: CandidatePair, best: CandidatePair, bestIsInUse: boolean
 }
 
 function gradeOf(pair: CandidatePair): number {
-  return (pair.checked ? 0 : 8) + (pair.doubted ? 4 : 0) + CLASS_ORDER[pair.pathClass];
+  if (!pair.isRelay) {
+    return (pair.checked ? 0 : 12) + (pair.doubted ? 4 : 0) + CLASS_ORDER[pair.pathClass];
+  }
+  if (!pair.answered) return RELAY_PRESUMED;
+  return (pair.checked ? RELAY_CHECKED : RELAY_ANSWERED) + (pair.doubted ? RELAY_DOUBTED : 0);
 }
 
 function costOf(pair: CandidatePair): number {
