@@ -10,7 +10,7 @@ import type { PeerHello } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import { negotiate } from '../rpc/protocol.ts';
 import { FAULTS } from './faults.ts';
 import type { Claim } from './introducer.ts';
-import { type Endpoint, MAX_WISHES, type Wish } from './record.ts';
+import { type Endpoint, MAX_WISHES, type NatReport, type Wish } from './record.ts';
 import { endpointFromWire, wishFromWire } from './record-codec.ts';
 import { sessionFromWire } from './session-order.ts';
 
@@ -51,9 +51,20 @@ export function admitEndpoint(
 ): { readonly endpoint: Endpoint; readonly loopback: boolean } {
   const observed = source === undefined ? proven : [source, ...proven];
   return {
-    endpoint: { ...told, candidates: admitFromPeer(told.candidates, observed) },
+    endpoint: {
+      ...told,
+      candidates: admitFromPeer(told.candidates, observed),
+      nat: admitNat(told.nat, observed),
+    },
     loopback: source !== undefined && scopeOf(source.host) === 'loopback',
   };
+}
+
+/** Friends guess ports at the address in a report: it has to be the peer's own. */
+function admitNat(nat: NatReport | undefined, observed: readonly Address[]): NatReport | undefined {
+  const host = nat?.lastObserved?.host;
+  const own = host !== undefined && observed.some((address) => address.host === host);
+  return nat === undefined || own ? nat : { ...nat, lastObserved: undefined };
 }
 
 /** A wish as `name` may make it. */

@@ -85,17 +85,23 @@ function mergedEndpoint(
   onLoopback: boolean,
 ): Endpoint {
   const { ufrag, password } = first.endpoint;
-  const lists = records
-    // During a change of credentials one server may still hold the old ones.
-    .filter(({ endpoint }) => endpoint.ufrag === ufrag && endpoint.password === password)
-    .map(({ endpoint, loopback }) =>
-      discloseCandidates(endpoint.candidates, onLoopback && loopback),
-    );
+  // During a change of credentials one server may still hold the old ones.
+  const current = records.filter(
+    ({ endpoint }) => endpoint.ufrag === ufrag && endpoint.password === password,
+  );
+  const lists = current.map(({ endpoint, loopback }) =>
+    discloseCandidates(endpoint.candidates, onLoopback && loopback),
+  );
   const longest = Math.max(...lists.map(({ length }) => length));
   const inTurn = Array.from({ length: longest }, (_, rank) =>
     lists.map((list) => list[rank]).filter((candidate) => candidate !== undefined),
   );
-  return { ufrag, password, candidates: unique(inTurn.flat()).slice(0, MAX_CANDIDATES) };
+  return {
+    ...{ ufrag, password },
+    candidates: unique(inTurn.flat()).slice(0, MAX_CANDIDATES),
+    nat: current.find(({ endpoint }) => endpoint.nat !== undefined)?.endpoint.nat,
+    relayRefused: current.some(({ endpoint }) => endpoint.relayRefused),
+  };
 }
 
 /**

@@ -4,6 +4,8 @@ import {
   type Candidate as WireCandidate,
   CandidateKind as WireKind,
   type Endpoint as WireEndpoint,
+  type NatReport as WireNatReport,
+  PortMapping,
   type Wish as WireWish,
 } from '../rpc/generated/chatty/v1/common.ts';
 import type {
@@ -15,6 +17,7 @@ import { addressFromWire, addressToWire } from '../rpc/wire-address.ts';
 import {
   type Endpoint,
   MAX_WISHES,
+  type NatReport,
   type PeerRecord,
   type RecordKey,
   type RecordUpdate,
@@ -33,7 +36,14 @@ const KINDS: readonly (readonly [Candidate['kind'], WireKind])[] = [
   ['srflx', WireKind.CANDIDATE_KIND_SERVER_REFLEXIVE],
   ['mapped', WireKind.CANDIDATE_KIND_MAPPED],
 ];
+const MAPPINGS: readonly (readonly [NatReport['mapping'], PortMapping])[] = [
+  ['endpoint-independent', PortMapping.PORT_MAPPING_ENDPOINT_INDEPENDENT],
+  ['sequential', PortMapping.PORT_MAPPING_SEQUENTIAL],
+  ['random', PortMapping.PORT_MAPPING_RANDOM],
+];
 const KEY_BYTES = 32;
+/** From one port to any other. */
+const MAX_STEP = 65_535;
 
 export function wishToWire({ friend, friendKey }: Wish): WireWish {
   return { friend, friendKey: Buffer.from(friendKey ?? '', 'hex') };
@@ -46,11 +56,13 @@ export function wishFromWire(wire: WireWish | undefined): Wish | undefined {
   return { friend: wire.friend, friendKey: wire.friendKey.toString('hex') };
 }
 
-export function endpointToWire({ candidates, ufrag, password }: Endpoint): WireEndpoint {
+export function endpointToWire(endpoint: Endpoint): WireEndpoint {
+  const { candidates, ufrag, password, nat, relayRefused } = endpoint;
   return {
     ufrag,
     password,
-    relayRefused: false,
+    relayRefused,
+    nat: nat === undefined ? undefined : natToWire(nat),
     candidates: candidates.map(({ kind, address }) => ({
       kind: KINDS.find(([own]) => own === kind)?.[1] ?? WireKind.CANDIDATE_KIND_UNSPECIFIED,
       address: addressToWire(address),
@@ -70,7 +82,24 @@ export function endpointFromWire(wire: WireEndpoint | undefined): Endpoint | und
     .slice(0, MAX_CANDIDATES)
     .map(candidateFromWire)
     .filter((candidate) => candidate !== undefined);
-  return { ufrag, password, candidates };
+  const nat = natFromWire(wire.nat);
+  return { ufrag, password, candidates, nat, relayRefused: wire.relayRefused };
+}
+
+function natToWire({ mapping, step, lastObserved }: NatReport): WireNatReport {
+  return {
+    mapping: MAPPINGS.find(([own]) => own === mapping)?.[1] ?? PortMapping.PORT_MAPPING_UNSPECIFIED,
+    step,
+    lastObserved: lastObserved === undefined ? undefined : addressToWire(lastObserved),
+  };
+}
+
+/** A report that says nothing understood here is none. */
+function natFromWire(wire: WireNatReport | undefined): NatReport | undefined {
+  const mapping = MAPPINGS.find(([, other]) => other === wire?.mapping)?.[0];
+  if (wire === undefined || mapping === undefined || Math.abs(wire.step) > MAX_STEP)
+    return undefined;
+  return { mapping, step: wire.step, lastObserved: addressFromWire(wire.lastObserved) };
 }
 
 function candidateFromWire(wire: WireCandidate): Candidate | undefined {

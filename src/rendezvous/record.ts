@@ -1,3 +1,4 @@
+import type { Address } from '../base/address.ts';
 import type { Candidate } from '../path/index.ts';
 
 /*
@@ -11,6 +12,20 @@ export interface Endpoint {
   readonly candidates: readonly Candidate[];
   readonly ufrag: string;
   readonly password: string;
+  /** As the session itself found; undefined: it has not said. */
+  readonly nat: NatReport | undefined;
+  /** No byte of the session's may go over a relay. */
+  readonly relayRefused: boolean;
+}
+
+/** What a session's NAT does with IPv4, by its own account. */
+export interface NatReport {
+  /** How it chooses the public port of a socket (RFC 4787 §4.1). */
+  readonly mapping: 'endpoint-independent' | 'sequential' | 'random';
+  /** Where sequential: from one port to the next. */
+  readonly step: number;
+  /** The public address seen last, of an IP address where a server saw the session itself. */
+  readonly lastObserved: Address | undefined;
 }
 
 /** Whom a peer waits for. */

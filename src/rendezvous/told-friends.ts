@@ -53,7 +53,9 @@ function sameSessions(match: Match, before: Match | undefined): boolean {
 function signatureOf(news: Exclude<Outcome, { readonly kind: 'none' }>): string {
   if (news.kind === 'conflict') return `conflict ${news.heldBy}`;
   const { friendKey, friendSession, friendEndpoint } = news.match;
-  const { ufrag, password, candidates } = friendEndpoint;
+  const { ufrag, password, candidates, nat, relayRefused } = friendEndpoint;
   const addresses = candidates.map(({ kind, address }) => `${kind} ${formatAddress(address)}`);
-  return [friendKey, friendSession, ufrag, password, ...addresses.sort()].join('\n');
+  const seen = nat?.lastObserved === undefined ? '' : formatAddress(nat.lastObserved);
+  const network = [nat?.mapping, nat?.step, seen, relayRefused].join(' ');
+  return [friendKey, friendSession, ufrag, password, network, ...addresses.sort()].join('\n');
 }

@@ -9,7 +9,13 @@ import { OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
 import { clusterSecrets, type ClusterSecrets, eventually } from './rendezvous-support.ts';
 
 const MANY = 20_000;
-const ENDPOINT = { candidates: [], ufrag: 'ufrag', password: 'p'.repeat(24) };
+const ENDPOINT = {
+  candidates: [],
+  ufrag: 'ufrag',
+  password: 'p'.repeat(24),
+  nat: undefined,
+  relayRefused: false,
+};
 
 /** What a server replicates, and the streams it replicates it by, without anything else of it. */
 class Replica {

@@ -153,7 +153,10 @@ export class SimPeer extends Program {
   }
 
   #endpoint() {
-    return endpointToWire({ candidates: [], ufrag: this.ufrag, password: 'p'.repeat(24) });
+    return endpointToWire({
+      ...{ candidates: [], ufrag: this.ufrag, password: 'p'.repeat(24) },
+      ...{ nat: undefined, relayRefused: false },
+    });
   }
 
   #step(input: ServerPoolInput): void {

@@ -70,7 +70,7 @@ describe('matching', () => {
     const dates = (of: readonly IntroducerEffect[]) =>
       of.filter((effect) => effect.type === 'push').map(({ namedAt }) => namedAt);
     expect(dates(effects)).toEqual([1_000_005, 1_000_005]);
-    const moved = { candidates: [], ufrag: 'other', password: 'q'.repeat(24) };
+    const moved = { ...record().endpoint, candidates: [], ufrag: 'other' };
     expect(dates(here.move(id, moved, false, at(50)))).toEqual([undefined]);
     const asked = here.wish(id, { friend: 'alice', friendKey: undefined }, at(60));
     expect(dates(asked)).toEqual([undefined]);

@@ -5,16 +5,18 @@ import { seededRandom } from '../../../src/base/random.ts';
 import { Introducer, type Moment } from '../../../src/rendezvous/introducer.ts';
 import { type DeskEffect, PeerDesk } from '../../../src/rendezvous/peer-desk.ts';
 import type { Candidate } from '../../../src/path/index.ts';
-import { endpointToWire } from '../../../src/rendezvous/record-codec.ts';
+import type { Endpoint } from '../../../src/rendezvous/record.ts';
+import { endpointFromWire, endpointToWire } from '../../../src/rendezvous/record-codec.ts';
 import { ReplicatedTable } from '../../../src/rendezvous/replicated-table.ts';
 import { sessionToWire } from '../../../src/rendezvous/session-order.ts';
 import {
+  type MatchFound,
   type PeerHello,
   PeerToServer,
   ServerToPeer,
 } from '../../../src/rpc/generated/chatty/v1/rendezvous.ts';
 import { OWN_PROTOCOL } from '../../../src/rpc/protocol.ts';
-import { key, session } from './records.ts';
+import { key, record, session } from './records.ts';
 
 const SOURCE: Address = { host: '203.0.113.1', port: 4000 };
 const PROVEN: Address = { host: '198.51.100.1', port: 5000 };
@@ -59,8 +61,8 @@ function hello(name: string, friends: string[], more: Partial<PeerHello> = {}): 
   });
 }
 
-function endpointOf(candidates: readonly Candidate[]) {
-  return endpointToWire({ candidates, ufrag: 'ufrag', password: 'p'.repeat(24) });
+function endpointOf(candidates: readonly Candidate[], more: Partial<Endpoint> = {}) {
+  return endpointToWire({ ...record().endpoint, candidates, ...more });
 }
 
 /** What is sent to the connection, and whether it is closed. */
@@ -74,16 +76,22 @@ function told(effects: readonly DeskEffect[], connection: number): string[] {
   });
 }
 
-/** The friend's candidates in the last match that the connection was told. */
-function candidatesTold(effects: readonly DeskEffect[], connection: number): string[] {
+/** The last match that the connection was told. */
+function matchTold(effects: readonly DeskEffect[], connection: number): MatchFound | undefined {
   const last = effects.findLast(
     (effect) =>
       effect.type === 'send' &&
       effect.connection === connection &&
       effect.frame.kind?.$case === 'match',
   );
-  if (last?.type !== 'send' || last.frame.kind?.$case !== 'match') return [];
-  const candidates = last.frame.kind.value.friendEndpoint?.candidates ?? [];
+  return last?.type === 'send' && last.frame.kind?.$case === 'match'
+    ? last.frame.kind.value
+    : undefined;
+}
+
+/** The friend's candidates in it. */
+function candidatesTold(effects: readonly DeskEffect[], connection: number): string[] {
+  const candidates = matchTold(effects, connection)?.friendEndpoint?.candidates ?? [];
   return candidates.map(({ kind, address }) => `${kind} ${address?.ip.join('.') ?? ''}`).sort();
 }
 
@@ -256,6 +264,27 @@ describe('what is told of addresses', () => {
       $case: 'welcome',
       value: { observed: undefined },
     });
+  });
+});
+
+describe('what is told of a NAT', () => {
+  const told = (host: string): Endpoint | undefined => {
+    const nat = { mapping: 'sequential', step: 2, lastObserved: { host, port: 4007 } } as const;
+    const endpoint = endpointOf([], { nat, relayRefused: true });
+    const { effects } = pairOf(hello('bob', ['alice'], { endpoint }));
+    return endpointFromWire(matchTold(effects, 1)?.friendEndpoint);
+  };
+
+  it('is what the peer says of it', () => {
+    const { nat, relayRefused } = told(SOURCE.host) ?? {};
+    const lastObserved = { host: SOURCE.host, port: 4007 };
+    expect(nat).toEqual({ mapping: 'sequential', step: 2, lastObserved });
+    expect(relayRefused).toBe(true);
+  });
+
+  it('never names an address where no server has seen the peer', () => {
+    const { nat } = told('198.51.100.77') ?? {};
+    expect(nat).toEqual({ mapping: 'sequential', step: 2, lastObserved: undefined });
   });
 });
 

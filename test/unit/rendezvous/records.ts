@@ -25,6 +25,8 @@ const ENDPOINT = {
   candidates: [{ kind: 'srflx' as const, address: { host: '203.0.113.7', port: 4000 } }],
   ufrag: 'ufrag',
   password: 'p'.repeat(24),
+  nat: undefined,
+  relayRefused: false,
 };
 
 export interface RecordParts extends Partial<Omit<PeerRecord, 'wishes'>> {

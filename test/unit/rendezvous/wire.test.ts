@@ -48,6 +48,15 @@ const records: fc.Arbitrary<PeerRecord> = fc.record({
     }),
     ufrag: fc.constant('ab+/'),
     password: fc.constant('x'.repeat(22)),
+    nat: fc.option(
+      fc.record({
+        mapping: fc.constantFrom('endpoint-independent', 'sequential', 'random'),
+        step: fc.integer({ min: -65_535, max: 65_535 }),
+        lastObserved: fc.option(address, { nil: undefined }),
+      }),
+      { nil: undefined },
+    ),
+    relayRefused: fc.boolean(),
   }),
   wishes: fc
     .array(wish, { maxLength: 3 })
