@@ -19,8 +19,8 @@ const CARRIED_PREFIX = 'carried';
 const RETRY_BYTES = 1200;
 
 export interface AcceptOptions {
-  /** Judges each Initial of no known connection. */
-  admit(remote: Address, datagram: Uint8Array): Admission;
+  /** Judges each Initial of no known connection, which came to our socket at `local`. */
+  admit(remote: Address, datagram: Uint8Array, local: Address): Admission;
   /** The handshake is done and the peer's key proven and verified. */
   onConnection(connection: QuicConnection): void;
   /** Judges the client's certificate; default: whoever proves an Ed25519 key of their own. */
@@ -71,7 +71,7 @@ export class Acceptor {
       this.#parts.sockets.transmit(versionNegotiation(first), local, remote);
       return;
     }
-    const admission = this.#parts.accept.admit(remote, datagram);
+    const admission = this.#parts.accept.admit(remote, datagram, local);
     switch (admission.kind) {
       case 'drop':
         this.#parts.counters.dropped.refused += 1;

@@ -30,10 +30,12 @@ export interface EndpointStats {
   connections: number;
   /** Accepted connections whose handshake is not done. */
   handshakes: number;
+  /** Sockets opened by `openSocket` and not closed. */
+  extraSockets: number;
 }
 
 /** What is counted, each where it happens; the gauges are read where they are kept. */
-export type EndpointCounters = Omit<EndpointStats, 'connections' | 'handshakes'>;
+export type EndpointCounters = Omit<EndpointStats, 'connections' | 'handshakes' | 'extraSockets'>;
 
 export function newCounters(): EndpointCounters {
   return {

@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import type { Address, Family } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Identity } from '../base/identity.ts';
 import type { PathClass } from '../base/path-class.ts';
@@ -98,12 +98,27 @@ export class QuicEndpoint {
     return this.#sockets.addresses;
   }
 
+  /**
+   * Opens one more socket, whose datagrams arrive as all others do; only what names its very address
+   * as `local` is sent from it. Ports are guessed from such.
+   * @throws ChattyError where the system gives none.
+   */
+  openSocket(family: Family): Promise<Address> {
+    return this.#sockets.openExtra(family);
+  }
+
+  /** Closes a socket of `openSocket`'s; others are left alone. */
+  closeSocket(local: Address): Promise<void> {
+    return this.#sockets.closeExtra(local);
+  }
+
   get stats(): EndpointStats {
     return {
       ...this.#counters,
       dropped: { ...this.#counters.dropped },
       connections: this.#connections.size,
       handshakes: this.#acceptor?.handshakes ?? 0,
+      extraSockets: this.#sockets.extraCount,
     };
   }
 
@@ -216,7 +231,7 @@ export class QuicEndpoint {
       if (!connection.receivePlain(datagram, remote, id)) dropped.path += 1;
       return;
     }
-    const pathClass = connection.carrier.classOf(remote);
+    const pathClass = connection.carrier.classOf(remote, local);
     if (pathClass === undefined) dropped.path += 1;
     else connection.receiveCarried(datagram, pathClass, id);
   }

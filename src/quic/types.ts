@@ -12,8 +12,11 @@ export interface Carrier {
    * is valid only during the call.
    */
   send(datagram: Uint8Array, pathClass: PathClass): void;
-  /** The class of the checked path that `remote` is the far end of; undefined: drop the datagram. */
-  classOf(remote: Address): PathClass | undefined;
+  /**
+   * The class of the checked path between `local` and `remote`; undefined: drop the datagram.
+   * @param local the address of our socket that it came to, as the endpoint knows it.
+   */
+  classOf(remote: Address, local: Address): PathClass | undefined;
 }
 
 /** What to do with an Initial that belongs to no connection yet. */

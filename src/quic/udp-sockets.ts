@@ -1,12 +1,19 @@
-import { type Address, familyOf } from '../base/address.ts';
+import { type Address, type Family, familyOf } from '../base/address.ts';
+import { ChattyError } from '../base/errors.ts';
 import type { EndpointCounters } from './endpoint-stats.ts';
 import { UdpSocket } from './udp-socket.ts';
+
+type Receiver = (datagram: Buffer, remote: Address, local: Address) => void;
 
 /** The sockets of one endpoint. What goes out is counted; nothing here throws, once open. */
 export class UdpSockets {
   readonly #sockets: readonly UdpSocket[];
+  /** Those opened later and for a while, by the very address object they are known by. */
+  readonly #extra = new Map<Address, UdpSocket>();
   readonly #counters: EndpointCounters;
   readonly addresses: readonly Address[];
+  #receive: Receiver = () => undefined;
+  #closed = false;
 
   private constructor(sockets: readonly UdpSocket[], counters: EndpointCounters) {
     this.#sockets = sockets;
@@ -31,12 +38,52 @@ export class UdpSockets {
     return this.#sockets.some((socket) => socket.congested);
   }
 
-  onDatagram(handle: (datagram: Buffer, remote: Address, local: Address) => void): void {
-    for (const socket of this.#sockets) {
-      socket.onDatagram((datagram, host, port) => {
-        handle(datagram, { host, port }, socket.address);
-      });
+  /** What arrives at any socket, those opened later included. */
+  onDatagram(handle: Receiver): void {
+    this.#receive = handle;
+    for (const socket of this.#sockets) this.#listen(socket);
+  }
+
+  /**
+   * Opens one more socket on a free port of the address that the first of `family` is bound to.
+   * Nothing is sent from it unless its very address is given.
+   * @throws what `UdpSocket.open` throws; ChattyError CHATTY_CONFIG without a socket of the family.
+   */
+  async openExtra(family: Family): Promise<Address> {
+    const first = this.#sockets.find((socket) => socket.family === family);
+    if (first === undefined || this.#closed) {
+      throw new ChattyError('CHATTY_CONFIG', `there is no socket of IPv${family}`);
     }
+    const socket = await UdpSocket.open({ host: first.address.host, port: 0 });
+    // The endpoint may have been closed meanwhile, and with it every socket it knew of.
+    if (this.#isClosed()) {
+      await socket.close();
+      throw new ChattyError('CHATTY_CONFIG', 'the endpoint is closed');
+    }
+    this.#extra.set(socket.address, socket);
+    this.#listen(socket);
+    return socket.address;
+  }
+
+  /** Closes a socket that `openExtra` opened; another is left alone. */
+  async closeExtra(local: Address): Promise<void> {
+    const socket = this.#extra.get(local);
+    this.#extra.delete(local);
+    await socket?.close();
+  }
+
+  get extraCount(): number {
+    return this.#extra.size;
+  }
+
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+
+  #listen(socket: UdpSocket): void {
+    socket.onDatagram((datagram, host, port) => {
+      this.#receive(datagram, { host, port }, socket.address);
+    });
   }
 
   /** The address we send to `remote` from; undefined: no socket is of its family. */
@@ -60,7 +107,10 @@ export class UdpSockets {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#sockets.map((socket) => socket.close()));
+    this.#closed = true;
+    const all = [...this.#sockets, ...this.#extra.values()];
+    this.#extra.clear();
+    await Promise.all(all.map((socket) => socket.close()));
   }
 
   #sendOn(socket: UdpSocket | undefined, datagram: Uint8Array, remote: Address): boolean {
@@ -72,6 +122,8 @@ export class UdpSockets {
 
   #socketFor(remote: Address, local: Address | undefined): UdpSocket | undefined {
     const family = familyOf(remote);
+    const extra = local === undefined ? undefined : this.#extra.get(local);
+    if (extra !== undefined) return extra.family === family ? extra : undefined;
     return this.#sockets.find(
       (socket) =>
         socket.family === family &&
