@@ -7,6 +7,8 @@ import type { PairState } from './check-message.ts';
 export interface Path {
   /** What carries it: the peer's own UDP socket of the family of `remote`, or a server. */
   readonly via: 'udp' | 'relay';
+  /** Our socket, where it is one that ports were guessed from; undefined: the peer's own. */
+  readonly local?: Address | undefined;
   readonly remote: Address;
   readonly kind: CandidateKind;
   readonly pathClass: PathClass;
@@ -50,7 +52,7 @@ const REVIVALS = 24;
 const RTT_GAIN = 0.25;
 
 /**
- * One candidate pair: our socket and one address of the friend's. Decides when it is checked next,
+ * One candidate pair: a socket of ours and one address of the friend's. Decides when it is checked next,
  * and what is known of it:
  *
  *   presumed  a relay whose server says that it passes things on: used until that proves wrong
@@ -62,6 +64,8 @@ const RTT_GAIN = 0.25;
  */
 export class CandidatePair {
   readonly remote: Address;
+  /** See `Path.local`. */
+  readonly local: Address | undefined;
   /** Where it stands among those that are due at the same time; see `checkOrderOf`. */
   readonly order: number;
   kind: CandidateKind;
@@ -100,8 +104,9 @@ export class CandidatePair {
   #observed: Address | undefined;
   #path: Path | undefined;
 
-  constructor(remote: Candidate, listed: boolean, now: number) {
+  constructor(remote: Candidate, listed: boolean, now: number, local?: Address) {
     this.remote = remote.address;
+    this.local = local;
     this.kind = remote.kind;
     this.listed = listed;
     this.order = checkOrderOf(remote);
@@ -146,6 +151,7 @@ export class CandidatePair {
   get path(): Path {
     this.#path ??= {
       via: this.isRelay ? 'relay' : 'udp',
+      local: this.local,
       remote: this.remote,
       kind: this.kind,
       pathClass: this.pathClass,

@@ -1,4 +1,4 @@
-import { type Address, familyOf } from '../base/address.ts';
+import { type Address, familyOf, sameAddress } from '../base/address.ts';
 import { type Candidate, isLoopback, MAX_CANDIDATES, unique } from './candidate.ts';
 import { admitFromServer, isSafeTarget, type OwnSituation } from './candidate-rules.ts';
 import { CandidatePair } from './candidate-pair.ts';
@@ -10,8 +10,8 @@ const MAX_LEARNED = 16;
 const MAX_RELAYS = 4;
 
 /**
- * All pairs with one friend, by remote address (RFC 8445 §6.1.2): at most 16 told, 16 learned, and
- * the relays.
+ * All pairs with one friend, by remote address and socket (RFC 8445 §6.1.2): at most 16 told, which
+ * are checked from the peer's own socket, 16 learned, and the relays.
  */
 export class Checklist implements Iterable<CandidatePair> {
   readonly #own: OwnSituation;
@@ -26,9 +26,28 @@ export class Checklist implements Iterable<CandidatePair> {
     return [...this.#pairs.values(), ...this.#relays.values()].values();
   }
 
-  get(remote: Address): CandidatePair | undefined {
-    const key = keyOf(remote);
+  get(remote: Address, local?: Address): CandidatePair | undefined {
+    const key = keyOf(remote, local);
     return this.#pairs.get(key) ?? this.#relays.get(key);
+  }
+
+  /** Whether a server told of an address of the friend's on this computer or router. */
+  tells(host: string): boolean {
+    return this.#all().some(({ listed, kind, remote }) => {
+      return listed && kind !== 'host' && remote.host === host;
+    });
+  }
+
+  /** The pairs from one of our sockets that ports were guessed from. */
+  from(local: Address): CandidatePair[] {
+    return this.#all().filter((pair) => pair.local !== undefined && sameAddress(pair.local, local));
+  }
+
+  /** The socket is closed. @returns the pairs there were from it. */
+  closeSocket(local: Address): CandidatePair[] {
+    const pairs = this.from(local);
+    for (const pair of pairs) this.#pairs.delete(keyOf(pair.remote, local));
+    return pairs;
   }
 
   /** The pair of a relay, made if need be. @returns undefined where there are too many. */
@@ -85,15 +104,15 @@ export class Checklist implements Iterable<CandidatePair> {
    * The pair of an address that the friend was heard from (RFC 8445 §7.3.1.3), made if need be.
    * @returns undefined for an address that is nobody's to be reached at.
    */
-  learn(remote: Address, now: number): CandidatePair | undefined {
-    const known = this.get(remote);
+  learn(remote: Address, now: number, local?: Address): CandidatePair | undefined {
+    const known = this.get(remote, local);
     if (known !== undefined) return known;
-    const candidate: Candidate = { kind: 'prflx', address: remote };
+    const candidate: Candidate = { kind: this.get(remote)?.kind ?? 'prflx', address: remote };
     if (!isSafeTarget(remote) || !this.#own.families.has(familyOf(remote))) return undefined;
     if (isLoopback(candidate) && !this.#own.onLoopback) return undefined;
     if (!this.#makeRoom(MAX_LEARNED - 1)) return undefined;
-    const pair = new CandidatePair(candidate, false, now);
-    this.#pairs.set(keyOf(remote), pair);
+    const pair = new CandidatePair(candidate, false, now, local);
+    this.#pairs.set(keyOf(remote, local), pair);
     return pair;
   }
 
@@ -108,7 +127,7 @@ export class Checklist implements Iterable<CandidatePair> {
     const idle = learned.filter(({ answered }) => !answered);
     idle.sort((a, b) => a.heardAt - b.heardAt);
     const excess = Math.max(0, learned.length - limit);
-    for (const pair of idle.slice(0, excess)) this.#pairs.delete(keyOf(pair.remote));
+    for (const pair of idle.slice(0, excess)) this.#pairs.delete(keyOf(pair.remote, pair.local));
     return idle.length >= excess;
   }
 
@@ -117,6 +136,6 @@ export class Checklist implements Iterable<CandidatePair> {
   }
 }
 
-function keyOf({ host, port }: Address): string {
-  return `${host} ${port}`;
+function keyOf({ host, port }: Address, local?: Address): string {
+  return local === undefined ? `${host} ${port}` : `${host} ${port} ${local.host} ${local.port}`;
 }

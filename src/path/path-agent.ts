@@ -3,8 +3,8 @@ import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
 import type { Candidate } from './candidate.ts';
 import { type CandidatePair, type Path, ROUND_MS } from './candidate-pair.ts';
-import type { OwnSituation } from './candidate-rules.ts';
-import { CheckCodec, type Credentials, pairStateOf } from './check-message.ts';
+import { isSafeTarget, type OwnSituation } from './candidate-rules.ts';
+import { CheckCodec, type Credentials, type PairState, pairStateOf } from './check-message.ts';
 import { Checklist } from './checklist.ts';
 import type { IgnoredMessages, PathEffect, PathInput, PathState } from './path-events.ts';
 import { Nomination } from './nomination.ts';
@@ -36,6 +36,8 @@ const TRANSACTION_LIFETIME_MS = 6500;
 const MAX_TRANSACTIONS = 288;
 /** More than a friend sends in three rounds. */
 const MAX_SEEN_CHECKS = 512;
+/** What a check says that goes to a guessed port. */
+const UNKNOWN_PAIR: PairState = { answered: false, pathClass: 'public', nomination: 0 };
 
 /**
  * All paths to one session of one friend: checks every candidate of it, answers its checks, keeps
@@ -104,10 +106,15 @@ export class PathAgent {
   }
 
   /** The class of the path that packets from `remote` come on; undefined: it is no path. */
-  classOf(remote: Address): PathClass | undefined {
-    const pair = this.#checklist.get(remote);
+  classOf(remote: Address, local?: Address): PathClass | undefined {
+    const pair = this.#checklist.get(remote, local);
     // What a relay hands us comes from the friend's side of it, or from nobody.
     return pair?.answered === true || pair?.isRelay === true ? pair.pathClass : undefined;
+  }
+
+  /** Whether the friend has been heard from at one of our sockets. */
+  isHeardAt(local: Address): boolean {
+    return this.#checklist.from(local).length > 0;
   }
 
   /** Every path that answers. */
@@ -121,9 +128,13 @@ export class PathAgent {
     this.#effects = [];
     switch (input.type) {
       case 'stun':
-        if (input.message.kind === 'request') this.#onCheck(input.message, input.remote);
-        else if (input.message.kind === 'success') this.#onAnswer(input.message, input.remote);
-        else this.ignored.foreign++;
+        this.#onStun(input.message, input.remote, input.local);
+        break;
+      case 'guess':
+        this.#onGuess(input.remote, input.local);
+        break;
+      case 'socket-closed':
+        this.#checklist.closeSocket(input.local).forEach((pair) => this.#onPairGone(pair));
         break;
       case 'remote-candidates':
         this.#onCandidates(input.candidates, input.credentials);
@@ -164,7 +175,13 @@ export class PathAgent {
     return set.length === 0 ? undefined : Math.min(...set);
   }
 
-  #onCheck(message: StunMessage, remote: Address): void {
+  #onStun(message: StunMessage, remote: Address, local: Address | undefined): void {
+    if (message.kind === 'request') this.#onCheck(message, remote, local);
+    else if (message.kind === 'success') this.#onAnswer(message, remote, local);
+    else this.ignored.foreign++;
+  }
+
+  #onCheck(message: StunMessage, remote: Address, local: Address | undefined): void {
     const username = usernameOf(message);
     if (username !== this.#codec.incomingUsername) {
       if (username === this.#codec.outgoingUsername) this.ignored.reflected++;
@@ -178,12 +195,12 @@ export class PathAgent {
     // A copy that comes from elsewhere is somebody else's, unless this is where the friend is: then
     // the copy was faster.
     const sighting = this.#seen.add(message.transactionId, remote);
-    const isKnown = this.#checklist.get(remote) !== undefined;
+    const isKnown = this.#checklist.get(remote, local) !== undefined;
     if (sighting === 'again' || (sighting === 'elsewhere' && !isKnown)) {
       this.ignored.replayed++;
       return;
     }
-    const pair = this.#checklist.learn(remote, this.#now);
+    const pair = this.#checklist.learn(remote, this.#now, local);
     if (pair === undefined) {
       this.ignored.refused++;
       return;
@@ -196,12 +213,12 @@ export class PathAgent {
     const answer = this.#codec.encodeAnswer(message.transactionId, remote, pair.state);
     if (answer.length <= message.raw.length) {
       pair.creditBytes = Math.max(0, pair.creditBytes - answer.length);
-      this.#effects.push({ type: 'send', datagram: answer, remote: pair.remote });
+      this.#effects.push({ type: 'send', datagram: answer, remote: pair.remote, local });
     }
     this.#tellOfPair(pair, true, wasChecked);
   }
 
-  #onAnswer(message: StunMessage, remote: Address): void {
+  #onAnswer(message: StunMessage, remote: Address, local: Address | undefined): void {
     const transaction = this.#transactions.find(message.transactionId);
     if (transaction === undefined) {
       this.ignored.stale++;
@@ -216,14 +233,13 @@ export class PathAgent {
       this.ignored.stale++;
       return;
     }
-    const { remote: asked } = transaction;
-    const pair = this.#checklist.learn(remote, this.#now);
+    const pair = this.#checklist.learn(remote, this.#now, local);
     if (pair === undefined) {
       this.ignored.refused++;
       return;
     }
     const { answered, checked } = pair;
-    if (sameAddress(remote, asked)) {
+    if (sameAddress(remote, transaction.remote) && local === transaction.local) {
       this.#transactions.close(transaction);
       const state = pairStateOf(message);
       pair.heardAnswer(state, mappedAddressOf(message), rttMs, this.#now);
@@ -266,9 +282,21 @@ export class PathAgent {
 
   #onRelayGone(remote: Address): void {
     const pair = this.#checklist.closeRelay(remote);
-    if (pair === undefined) return;
+    if (pair !== undefined) this.#onPairGone(pair);
+  }
+
+  #onPairGone(pair: CandidatePair): void {
     if (pair.usable) this.#effects.push({ type: 'lost', path: pair.path });
     this.#nomination.drop(pair);
+  }
+
+  #onGuess(remote: Address, local: Address | undefined): void {
+    // Whoever shall be guessed at has asked for it: a server saw the friend there (`NatReport`).
+    if (!isSafeTarget(remote) || !this.#checklist.tells(remote.host)) return;
+    const state = this.#checklist.get(remote, local)?.state ?? UNKNOWN_PAIR;
+    const { id } = this.#transactions.open(remote, local, this.#now);
+    const datagram = this.#codec.encodeCheck(id, state, false);
+    this.#effects.push({ type: 'send', datagram, remote, local });
   }
 
   /** The friend has started anew (RFC 8445 §9): what was on its way is for nobody. */
@@ -311,7 +339,8 @@ export class PathAgent {
     this.#hadPath ||= best?.answered === true;
     const { path } = this.#selection;
     if (path !== undefined) {
-      if (path.remote === previous?.remote && path.pathClass === previous.pathClass) return;
+      const isSame = path.remote === previous?.remote && path.local === previous.local;
+      if (isSame && path.pathClass === previous.pathClass) return;
       this.#effects.push({ type: 'selected', path, previous });
     } else if (previous !== undefined) {
       this.#effects.push({ type: 'all-lost' });
@@ -378,10 +407,11 @@ export class PathAgent {
     }
     if (this.#sendableAt(pair, this.#now) > this.#now) return;
     if (allowance === 'full' && !pair.answered) this.#budget.spend(this.#now, !pair.triggered);
-    const { id } = this.#transactions.open(pair.remote, this.#now);
+    const { remote, local } = pair;
+    const { id } = this.#transactions.open(remote, local, this.#now);
     const datagram = this.#codec.encodeCheck(id, pair.state, allowance === 'small');
     pair.sent(datagram.length, this.#now);
-    this.#effects.push({ type: 'send', datagram, remote: pair.remote });
+    this.#effects.push({ type: 'send', datagram, remote, local });
   }
 
   /** Whether a check there has to wait for its turn. */

@@ -7,7 +7,20 @@ import type { StunMessage } from './stun.ts';
 /** What a `PathAgent` is told. */
 export type PathInput =
   /** A STUN message that is nobody else's; `message.raw` need be valid only during the step. */
-  | { readonly type: 'stun'; readonly message: StunMessage; readonly remote: Address }
+  | {
+      readonly type: 'stun';
+      readonly message: StunMessage;
+      readonly remote: Address;
+      /** The socket it came to, as in `Path`. */
+      readonly local?: Address | undefined;
+    }
+  /**
+   * A port the friend may be at: one check goes there, if it is at an address servers told of in this
+   * match. There is no pair until the friend is heard from. How many, and how fast, `PortGuess` says.
+   */
+  | { readonly type: 'guess'; readonly remote: Address; readonly local?: Address | undefined }
+  /** A socket that ports were guessed from is closed. */
+  | { readonly type: 'socket-closed'; readonly local: Address }
   /** The time `nextDeadline` named has come. */
   | { readonly type: 'tick' }
   /** The servers told of the friend again, or of more. */
@@ -29,7 +42,13 @@ export type PathInput =
 
 /** What it wants done, or known. */
 export type PathEffect =
-  | { readonly type: 'send'; readonly datagram: Uint8Array; readonly remote: Address }
+  | {
+      readonly type: 'send';
+      readonly datagram: Uint8Array;
+      readonly remote: Address;
+      /** The socket to send from, as in `Path`. */
+      readonly local?: Address | undefined;
+    }
   /** The friend has answered on a path for the first time. */
   | { readonly type: 'answered'; readonly path: Path }
   /** Both sides have seen both directions of a path. */

@@ -5,6 +5,8 @@ import type { Random } from '../base/random.ts';
 export interface Transaction {
   readonly id: Uint8Array;
   readonly remote: Address;
+  /** See `Path.local`. */
+  readonly local: Address | undefined;
   readonly sentAt: number;
 }
 
@@ -27,8 +29,8 @@ export class Transactions {
     this.#capacity = capacity;
   }
 
-  open(remote: Address, now: number): Transaction {
-    const transaction = { id: this.#random.bytes(ID_BYTES), remote, sentAt: now };
+  open(remote: Address, local: Address | undefined, now: number): Transaction {
+    const transaction = { id: this.#random.bytes(ID_BYTES), remote, local, sentAt: now };
     this.#byId.set(keyOf(transaction.id), transaction);
     trim(this.#byId, this.#capacity);
     return transaction;
