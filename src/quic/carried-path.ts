@@ -15,11 +15,13 @@ export class CarriedPath {
   /** The synthetic address of that class. */
   #remote: Address;
   #wanted: PathClass | undefined;
+  readonly #used = new Set<PathClass>();
 
   constructor(carrier: Carrier, pathClass: PathClass) {
     this.#carrier = carrier;
     this.#pathClass = pathClass;
     this.#remote = addressOfClass(pathClass);
+    this.#used.add(pathClass);
   }
 
   get pathClass(): PathClass | undefined {
@@ -28,6 +30,16 @@ export class CarriedPath {
 
   get remote(): Address {
     return this.#remote;
+  }
+
+  /**
+   * What quiche is told that a datagram comes from, which came over a path of `pathClass`. During the
+   * handshake, which may run over several paths at once, and to a dialer, who alone says which class
+   * is used, a class that is not in use yet means nothing: quiche would drop what comes from there.
+   */
+  sourceOf(pathClass: PathClass, established: boolean, role: 'dialer' | 'acceptor'): Address {
+    const counts = established && (role === 'acceptor' || this.#used.has(pathClass));
+    return counts ? addressOfClass(pathClass) : this.#remote;
   }
 
   /** The connection shall move to `pathClass`, which `advance` does as soon as it can. */
@@ -72,6 +84,7 @@ export class CarriedPath {
     }
     this.#wanted = undefined;
     this.#pathClass = wanted;
+    this.#used.add(wanted);
     this.#remote = address;
   }
 }

@@ -17,7 +17,6 @@ import { PacketSender, type PacketSenderHost } from './packet-sender.ts';
 import { PeerAddress } from './peer-address.ts';
 import type { QuicStream } from './stream.ts';
 import { StreamTable, type StreamTableHost } from './stream-table.ts';
-import { addressOfClass } from './synthetic-address.ts';
 import type { Carrier, CloseReason, QuicConnection } from './types.ts';
 
 /** How soon sending is tried again when the network took less than it was given. */
@@ -205,8 +204,9 @@ export class Connection implements QuicConnection, StreamTableHost {
 
   /** Takes one datagram of the carrier, over a path of `pathClass`; quiche decrypts in place. */
   receiveCarried(datagram: Uint8Array, pathClass: PathClass, id: string): void {
+    if (this.#carried === undefined) return;
     this.#hearAgain(id);
-    this.#receive(datagram, addressOfClass(pathClass));
+    this.#receive(datagram, this.#carried.sourceOf(pathClass, this.#handshake.done, this.role));
   }
 
   /**

@@ -139,6 +139,20 @@ describe('a carried connection', () => {
     }
   });
 
+  it.each(['near', 'far'] as const)(
+    'is made though what the %s side sends comes over paths of another class',
+    async (side) => {
+      const { dialer, acceptor } = await connectFriends((near, far) => {
+        const from = side === 'near' ? near : far;
+        // As the path layer does with a relay of which nothing is known, and a better path.
+        const send = from.send.bind(from);
+        from.send = (datagram) => send(datagram, 'public');
+      });
+      echoStreams(acceptor);
+      expect(await exchange(dialer, 'x'.repeat(50_000))).toHaveLength(50_000);
+    },
+  );
+
   it('follows the dialer to another class, and answers there', async () => {
     const { dialer, acceptor, near, far } = await connectFriends();
     echoStreams(acceptor);
