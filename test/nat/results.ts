@@ -1,0 +1,128 @@
+import type { Cell } from './cells.ts';
+import type { Expectation, Outcome } from './expectation.ts';
+import type { Meeting } from './meeting.ts';
+import { modelOf, ROUTER_TYPES, type RouterType } from './router-types.ts';
+
+/** How one field of the matrix came out. */
+export interface CellResult {
+  readonly cell: Cell;
+  readonly expectation: Expectation;
+  /** What is asked for as long as not all is built. */
+  readonly present: Outcome;
+  readonly meeting: Meeting;
+}
+
+/** All that a run of the laboratory found, as it is written down. */
+export interface Results {
+  readonly seed: number;
+  readonly at: string;
+  readonly cells: readonly CellResult[];
+  readonly figures: Readonly<Record<string, unknown>>;
+}
+
+const SIGNS = { direct: '●', relayed: '○', failed: '×' } as const;
+
+/** The matrix for people, and what it comes to. */
+export function describeResults(results: Results): string {
+  const { cells } = results;
+  const shown = shownOf(cells);
+  const rows = shown.map((row, index) => {
+    const fields = shown
+      .slice(0, index + 1)
+      .map((column) => field(cells.find(({ cell }) => isPair(cell, row, column))));
+    return `${row.padEnd(21)}${fields.map((each) => each.padStart(12)).join('')}`;
+  });
+  const head = `${''.padEnd(21)}${shown.map((type) => short(type).padStart(12)).join('')}`;
+  const layouts = cells
+    .filter(({ cell }) => !cell.name.includes(' × '))
+    .map((result) => `${result.cell.name.padEnd(34)}${field(result)}`);
+  const notes = cells
+    .filter(({ expectation, meeting }) => meeting.outcome !== expectation.outcome)
+    .map(({ cell, expectation, meeting }) => {
+      const wanted = `${expectation.outcome} (${expectation.reason})`;
+      return `${cell.name}: ${meeting.outcome}, not ${wanted}${meeting.trouble === undefined ? '' : `: ${meeting.trouble}`}`;
+    });
+  return [
+    `● direct, ○ relayed, × failed; ms from the later one's first "registered" to the first line`,
+    'known to have arrived / to the direct path',
+    ...[head, ...rows, '', ...layouts, '', ...notes, '', ...totals(cells)],
+  ].join('\n');
+}
+
+/** The same as tables for a page. */
+export function markdownOf({ cells }: Results): string {
+  const line = (fields: readonly string[]): string => `| ${fields.join(' | ')} |`;
+  const shown = shownOf(cells);
+  const rows = shown.map((row, index) => {
+    const fields = shown.map((column, at) =>
+      at > index ? '' : field(cells.find(({ cell }) => isPair(cell, row, column))),
+    );
+    return line([modelOf(row).label, ...fields]);
+  });
+  const layouts = cells
+    .filter(({ cell }) => !cell.name.includes(' × '))
+    .map((result) => line([result.cell.name, field(result)]));
+  return [
+    ...[line(['', ...shown.map(short)]), line(['---', ...shown.map(() => '---')]), ...rows],
+    ...['', line(['layout', '']), line(['---', '---']), ...layouts],
+  ].join('\n');
+}
+
+/** The networks that some pair was of. */
+function shownOf(cells: readonly CellResult[]): RouterType[] {
+  const pairs = cells.map(({ cell }) => cell).filter(({ name }) => name.includes(' × '));
+  return ROUTER_TYPES.filter((type) => pairs.some(({ a, b }) => a === type || b === type));
+}
+
+function totals(cells: readonly CellResult[]): string[] {
+  const count = (outcome: Outcome): number =>
+    cells.filter(({ meeting }) => meeting.outcome === outcome).length;
+  const of = (
+    needs: string | undefined,
+    pick: (meeting: Meeting) => number | undefined,
+  ): string => {
+    const values = cells
+      .filter(({ expectation }) =>
+        needs === undefined
+          ? !expectation.needs.some((need) => need.endsWith('-ports'))
+          : expectation.needs.some((need) => need === needs),
+      )
+      .flatMap(({ meeting }) => pick(meeting) ?? []);
+    return values.length === 0
+      ? '–'
+      : `${quantile(values, 0.5)} ms (p95 ${quantile(values, 0.95)}, of ${values.length})`;
+  };
+  return [
+    `${cells.length} cells: ${count('direct')} direct, ${count('relayed')} relayed, ${count('failed')} failed`,
+    `first byte, median: ${of(undefined, ({ firstByteMs }) => firstByteMs)}`,
+    `direct where no port is guessed, median: ${of(undefined, ({ directMs }) => directMs)}`,
+    `direct with sequential ports: ${of('sequential-ports', ({ directMs }) => directMs)}`,
+    `direct with random ports: ${of('random-ports', ({ directMs }) => directMs)}`,
+    `sides that disagree about their path: ${cells.filter(({ meeting }) => meeting.outcome !== 'failed' && !meeting.agree).length}`,
+  ];
+}
+
+function quantile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
+}
+
+function field(result: CellResult | undefined): string {
+  if (result === undefined) return '';
+  const { outcome, firstByteMs, directMs } = result.meeting;
+  if (outcome === 'failed') return SIGNS.failed;
+  const times = outcome === 'direct' ? [firstByteMs, directMs] : [firstByteMs];
+  return `${SIGNS[outcome]} ${times.map((ms) => ms ?? '?').join('/')}`;
+}
+
+function isPair(cell: Cell, one: RouterType, other: RouterType): boolean {
+  return cell.name === `${one} × ${other}` || cell.name === `${other} × ${one}`;
+}
+
+function short(type: RouterType): string {
+  return type
+    .replace('symmetric-sequential', 'sym-seq')
+    .replace('symmetric-random', 'sym-rand')
+    .replace('masquerade', 'masq')
+    .replace('ipv6-firewall', 'v6-fw');
+}

@@ -1,0 +1,54 @@
+/**
+ * `npm run test:nat [-- --full --only NAME --seed N --json FILE]`: the laboratory. Without --full it
+ * runs one cell of each kind; NAME is a part of cells' names. Ends with 0 if all came out as it is
+ * expected today.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, rm } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { missing } from './namespaces.ts';
+import { environmentOf } from './options.ts';
+import { describeResults, markdownOf, type Results } from './results.ts';
+
+const VITEST = fileURLToPath(new URL('../../node_modules/vitest/vitest.mjs', import.meta.url));
+const CONFIG = fileURLToPath(new URL('vitest.config.ts', import.meta.url));
+const MAX_SEED = 2 ** 31;
+
+const { values } = parseArgs({
+  options: {
+    full: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * MAX_SEED)) },
+    json: { type: 'string', default: 'bench-results/nat.json' },
+    /** Prints the matrix as tables for a page, too. */
+    markdown: { type: 'boolean', default: false },
+  },
+});
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const lacking = await missing();
+  if (lacking !== undefined) {
+    console.error(`NO NAT WAS TESTED: the laboratory needs ${lacking}.`);
+    return process.env['CI'] === 'true' ? 1 : 0;
+  }
+  const { full, only, json: results } = values;
+  const seed = Number(values.seed);
+  console.log(`seed ${seed}`);
+  await rm(results, { force: true });
+  const child = spawn(process.execPath, [VITEST, 'run', '--config', CONFIG], {
+    stdio: 'inherit',
+    env: { ...process.env, ...environmentOf({ full, only, seed, results }) },
+  });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+  const [code] = (await once(child, 'exit')) as [number | null];
+  const found = await readFile(results, 'utf8').catch(() => undefined);
+  if (found !== undefined) {
+    const parsed = JSON.parse(found) as Results;
+    console.log(`\n${describeResults(parsed)}`);
+    if (values.markdown) console.log(`\n${markdownOf(parsed)}`);
+  }
+  return code ?? 130;
+}
