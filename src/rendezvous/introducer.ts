@@ -73,15 +73,25 @@ export class Introducer {
   /** How many registrations each key has here. */
   readonly #byKey = new Map<string, number>();
   readonly #namesPerKey: number;
+  readonly #canRelay: (server: string) => boolean;
   #lastId = 0;
   #seq = 0;
 
   /**
    * @param owner the id of this server.
-   * @param namesPerKey under how many names one key may wait here.
+   * @param options.namesPerKey under how many names one key may wait here (default: any number).
+   * @param options.canRelay whether a server relays, by its id, and always the same (default: none).
    */
-  constructor(owner: string, table: PeerTable, namesPerKey = Infinity) {
-    this.#namesPerKey = namesPerKey;
+  constructor(
+    owner: string,
+    table: PeerTable,
+    options: {
+      readonly namesPerKey?: number;
+      readonly canRelay?: (server: string) => boolean;
+    } = {},
+  ) {
+    this.#namesPerKey = options.namesPerKey ?? Infinity;
+    this.#canRelay = options.canRelay ?? (() => false);
     this.#owner = owner;
     this.#table = table;
     this.#holders = new NameHolders(table);
@@ -365,7 +375,8 @@ export class Introducer {
 
   #evaluate(registration: Registration, friend: string, effects: IntroducerEffect[]): void {
     const { id, record, told } = registration;
-    const news = told.news(friend, outcomeOf(this.#table, this.#holders, record, friend));
+    const outcome = outcomeOf(this.#table, this.#holders, record, friend, this.#canRelay);
+    const news = told.news(friend, outcome);
     if (news?.kind === 'match') {
       const { match, first } = news;
       const namedAt = first ? this.#namedAt(record, match) : undefined;

@@ -3,6 +3,7 @@ import { discloseCandidates } from '../path/index.ts';
 import type { NameHolders } from './name-holders.ts';
 import type { PeerTable } from './peer-table.ts';
 import type { Endpoint, PeerRecord, RecordWish, Wish } from './record.ts';
+import { chooseRelays } from './relay-choice.ts';
 
 /** What a peer is told about a friend who has named it, as it has named the friend. */
 export interface Match {
@@ -13,6 +14,8 @@ export interface Match {
   /** Whether this peer is the one that dials at once. */
   readonly friendWasWaiting: boolean;
   readonly ownSession: string;
+  /** The ids of the servers that relay between the two, best first. */
+  readonly relays: readonly string[];
 }
 
 /** What comes of one wish, as the table stands. */
@@ -34,12 +37,15 @@ const NONE: Outcome = { kind: 'none' };
 /**
  * What comes of the wish of `own`, a record held here, for `friend`. There is a match only if each
  * has named the other, and by key where a key is named: `names` says what that means.
+ *
+ * @param canRelay whether a server relays, by its id.
  */
 export function outcomeOf(
   table: PeerTable,
   holders: NameHolders,
   own: PeerRecord,
   friend: string,
+  canRelay: (server: string) => boolean,
 ): Outcome {
   const wish = own.wishes.get(friend);
   if (wish === undefined) return NONE;
@@ -52,13 +58,17 @@ export function outcomeOf(
   const theirs = naming(friendKey);
   const [first] = theirs;
   if (first !== undefined) {
+    const cameSecond = dialsFirst(own, ours, first, theirs);
+    const we = { records: ours.filter((record) => names(holders, record, first)), friend };
+    const they = { records: theirs, friend: own.name };
     const match: Match = {
       friend,
       friendKey,
       friendSession: first.session,
       friendEndpoint: mergedEndpoint(first, theirs, own.loopback),
-      friendWasWaiting: dialsFirst(own, ours, first, theirs),
+      friendWasWaiting: cameSecond,
       ownSession: own.session,
+      relays: cameSecond ? chooseRelays(we, they, canRelay) : chooseRelays(they, we, canRelay),
     };
     return { kind: 'match', match };
   }

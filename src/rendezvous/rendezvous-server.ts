@@ -132,7 +132,7 @@ export class RendezvousServer {
     this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
     const { maxRecords, namesPerKey } = this.#settings;
     this.#table = new ReplicatedTable({ records: maxRecords });
-    this.#introducer = new Introducer(id, this.#table, namesPerKey);
+    this.#introducer = new Introducer(id, this.#table, { namesPerKey });
     this.#names = new NameHash(options.random);
     this.#desk = new PeerDesk({
       serverId: id,

@@ -52,10 +52,10 @@ function sameSessions(match: Match, before: Match | undefined): boolean {
 /** Equal for what need not be told twice. */
 function signatureOf(news: Exclude<Outcome, { readonly kind: 'none' }>): string {
   if (news.kind === 'conflict') return `conflict ${news.heldBy}`;
-  const { friendKey, friendSession, friendEndpoint } = news.match;
+  const { friendKey, friendSession, friendEndpoint, relays } = news.match;
   const { ufrag, password, candidates, nat, relayRefused } = friendEndpoint;
   const addresses = candidates.map(({ kind, address }) => `${kind} ${formatAddress(address)}`);
   const seen = nat?.lastObserved === undefined ? '' : formatAddress(nat.lastObserved);
-  const network = [nat?.mapping, nat?.step, seen, relayRefused].join(' ');
+  const network = [nat?.mapping, nat?.step, seen, relayRefused, ...relays].join(' ');
   return [friendKey, friendSession, ufrag, password, network, ...addresses.sort()].join('\n');
 }

@@ -120,6 +120,7 @@ describe('matching', () => {
         friendSession: session(1),
         friendEndpoint: record().endpoint,
         friendWasWaiting: true,
+        relays: [],
         ownSession: session(1),
       },
     ]);
@@ -386,7 +387,7 @@ describe('replication', () => {
 
 describe('names a key', () => {
   it('may wait under are limited; each that leaves makes room', () => {
-    const here = new Introducer('here', new ReplicatedTable(), 2);
+    const here = new Introducer('here', new ReplicatedTable(), { namesPerKey: 2 });
     const { id } = join(here, { name: 'first' });
     join(here, { name: 'second' });
     expect(here.register(claim({ name: 'third' }), at(1))).toEqual({ refused: 'key-full' });
@@ -398,7 +399,7 @@ describe('names a key', () => {
   });
 
   it('may wait under are not used up by coming back', () => {
-    const here = new Introducer('here', new ReplicatedTable(), 1);
+    const here = new Introducer('here', new ReplicatedTable(), { namesPerKey: 1 });
     join(here, {});
     join(here, {}, 1);
     join(here, { session: session(2) }, 2);

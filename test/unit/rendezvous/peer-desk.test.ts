@@ -180,7 +180,7 @@ describe('a conversation', () => {
   ])('is refused, with a time to come back, while %s', (_what, limits, digit, sentence) => {
     const desk = new PeerDesk({
       serverId: 'here',
-      introducer: new Introducer('here', new ReplicatedTable(), 1),
+      introducer: new Introducer('here', new ReplicatedTable(), { namesPerKey: 1 }),
       checkCookie: () => undefined,
       admission: new Admission({
         ...{ maxPeers: 9, peersPerSource: 9, registrationsPerMinute: 9, ...limits },

@@ -1,0 +1,78 @@
+import { MAX_RELAYED_BYTES, RELAY_HEADER_BYTES, type RelayLimit } from '../path/relay-frame.ts';
+
+/** What one server relays for others. */
+export interface RelayLimits {
+  /** Bytes a second of one pair, both ways together. */
+  readonly pairBytesPerSecond: number;
+  /** Bytes in all of one pair, until it has rested for 5 minutes. */
+  readonly pairBytes: number;
+  /** How long one pair may be relayed, until it has rested for 5 minutes. */
+  readonly pairTimeMs: number;
+  /** Bytes a second of all pairs together. */
+  readonly bytesPerSecond: number;
+  /** Pairs that are known at once. */
+  readonly pairs: number;
+}
+
+/** A pair that was not relayed for so long begins anew. */
+const REST_MS = 300_000;
+/** A longer silence does not count as time that a pair was relayed. */
+const PAUSE_MS = 10_000;
+const LONGEST_BYTES = MAX_RELAYED_BYTES + RELAY_HEADER_BYTES;
+
+/** So many bytes a second; as many may come at once, and in any case one datagram. (A token bucket.) */
+export class ByteRate {
+  readonly #perSecond: number;
+  readonly #most: number;
+  #left: number;
+  #at: number;
+
+  constructor(perSecond: number, now: number) {
+    this.#perSecond = perSecond;
+    this.#most = Math.max(perSecond, LONGEST_BYTES);
+    this.#left = this.#most;
+    this.#at = now;
+  }
+
+  /** Takes so many, if there are. */
+  take(bytes: number, now: number): boolean {
+    const earned = ((now - this.#at) / 1000) * this.#perSecond;
+    this.#left = Math.min(this.#most, this.#left + earned);
+    this.#at = now;
+    if (this.#left < bytes) return false;
+    this.#left -= bytes;
+    return true;
+  }
+}
+
+/** What one pair may still have relayed. */
+export class PairBudget {
+  readonly #limits: RelayLimits;
+  readonly #rate: ByteRate;
+  #bytes = 0;
+  #timeMs = 0;
+  #askedAt = -Infinity;
+
+  constructor(limits: RelayLimits, now: number) {
+    this.#limits = limits;
+    this.#rate = new ByteRate(limits.pairBytesPerSecond, now);
+  }
+
+  /** Takes so many bytes. @returns what forbids it, if anything does. */
+  take(bytes: number, now: number): RelayLimit | undefined {
+    const { pairBytes, pairTimeMs } = this.#limits;
+    const silentMs = now - this.#askedAt;
+    this.#askedAt = now;
+    if (silentMs >= REST_MS) {
+      this.#bytes = 0;
+      this.#timeMs = 0;
+    } else {
+      this.#timeMs += Math.min(silentMs, PAUSE_MS);
+    }
+    if (this.#timeMs >= pairTimeMs) return 'time';
+    if (this.#bytes + bytes > pairBytes) return 'bytes';
+    if (!this.#rate.take(bytes, now)) return 'rate';
+    this.#bytes += bytes;
+    return undefined;
+  }
+}
