@@ -25,6 +25,19 @@ module.exports = {
     only('rendezvous', 'rendezvous', floors),
     only('peer', 'peer', floors),
     only('chat', 'chat', [...floors, 'peer']),
+    {
+      name: 'infra',
+      severity: 'error',
+      comment: 'infra knows nothing of the programs but their default ports',
+      from: { path: '^infra/' },
+      to: { path: '^src/', pathNot: '^src/base/default-ports\\.ts$' },
+    },
+    {
+      name: 'infra-is-not-shipped',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^infra/' },
+    },
     only('cli', 'cli', [...floors, 'loadbalancer', 'rendezvous', 'peer', 'chat']),
   ],
   options: {

@@ -2,7 +2,15 @@ import eslint from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'src/rpc/generated/**', 'coverage/**', '.dependency-cruiser.cjs'] },
+  {
+    ignores: [
+      'dist/**',
+      'cdktf.out/**',
+      'src/rpc/generated/**',
+      'coverage/**',
+      '.dependency-cruiser.cjs',
+    ],
+  },
   eslint.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {
@@ -33,6 +41,22 @@ export default tseslint.config(
         'error',
         { name: 'setTimeout', message: 'Use the injected Clock.' },
         { name: 'setInterval', message: 'Use the injected Clock.' },
+      ],
+    },
+  },
+  {
+    files: ['infra/**/*.ts', 'test/infra/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: [
+            {
+              name: '@cdktf/provider-aws',
+              message: 'It takes 12 s and 700 MB: import @cdktf/provider-aws/lib/NAME/index.js.',
+            },
+          ],
+        },
       ],
     },
   },
