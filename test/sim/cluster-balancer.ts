@@ -4,8 +4,9 @@ import type { RegistryEffect, RegistryInput } from '../../src/loadbalancer/event
 import type { Member as ListedMember } from '../../src/loadbalancer/member.ts';
 import type { Registry } from '../../src/loadbalancer/registry.ts';
 import type { Member } from '../../src/rendezvous/member.ts';
-import { type Network, Program, type Request, type Response } from './cluster-network.ts';
+import type { Network } from './cluster-network.ts';
 import type { Parts } from './cluster-parts.ts';
+import { Program, type Request, type Response } from './cluster-program.ts';
 
 /** What is left of a probe's deadline for the way to the prober and back. */
 const PROBE_MARGIN_MS = 200;

@@ -12,9 +12,11 @@ import {
 } from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
 import { OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
 import { addressesFromWire, addressToWire } from '../../src/rpc/wire-address.ts';
-import { type Network, Program, type WireEnd } from './cluster-network.ts';
+import type { Network } from './cluster-network.ts';
 import type { Parts } from './cluster-parts.ts';
+import { Program } from './cluster-program.ts';
 import { SimServer } from './cluster-server.ts';
+import type { WireEnd } from './cluster-wire.ts';
 
 /** As `Registration` and `Discovery` have them. */
 const ANSWER_MS = 3_000;
@@ -53,7 +55,7 @@ export class SimPeer extends Program {
   wishes: readonly Wish[];
   /** Every wish it ever had. */
   readonly named: Wish[] = [];
-  ufrag = 'frag';
+  ufrag: string;
   /** When it last lost a connection of which the server does not know. */
   lostAt = -Infinity;
   /** The last match it was told of each friend. */
@@ -80,6 +82,7 @@ export class SimPeer extends Program {
     super(network, label, person.host);
     this.person = person;
     this.session = startNumber.toString(16).padStart(16, '0') + '0'.repeat(32);
+    this.ufrag = `frag${startNumber}`;
     this.wishes = wishes;
     this.named.push(...wishes);
     this.#watch = watch;
@@ -296,4 +299,13 @@ export class SimPeer extends Program {
 
 export function wishText({ friend, friendKey }: Wish): string {
   return friendKey === undefined ? friend : `${friend}=${friendKey[0] ?? ''}`;
+}
+
+/** Equal for the same person, wherever they are. */
+export function keyed({ name, key }: Person): string {
+  return `${name}/${key}`;
+}
+
+export function samePerson(a: Person, b: Person): boolean {
+  return keyed(a) === keyed(b);
 }

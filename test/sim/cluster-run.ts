@@ -3,7 +3,8 @@ import { seededRandom } from '../../src/base/random.ts';
 import type { Wish } from '../../src/rendezvous/record.ts';
 import type { Parts } from './cluster-parts.ts';
 import type { Person, SimPeer } from './cluster-peer.ts';
-import { World } from './rendezvous-world.ts';
+import { differencesOf, faultsOf, unconnectedIn } from './cluster-verdict.ts';
+import { World } from './cluster-world.ts';
 
 const NAMES = ['anna', 'ben', 'cleo', 'dora', 'emil', 'fay'];
 /** How long the world is troubled; then it is left alone. */
@@ -207,21 +208,21 @@ function makeWhole(world: World): void {
 /** @returns what is not well after a time in which it has to be. */
 function settle(world: World, kinds: ReadonlySet<Kind>): readonly string[] {
   const healedAt = world.network.clock.now();
-  const within = (ms: number, faultsOf: () => readonly string[]): readonly string[] => {
+  const within = (ms: number, look: () => readonly string[]): readonly string[] => {
     world.network.clock.runUntil(healedAt + ms);
     for (let waited = 0; ; waited += 100) {
-      const faults = [...world.breaches, ...faultsOf()];
+      const faults = [...world.breaches, ...look()];
       if (faults.length === 0 || waited >= GRACE_MS) return faults;
       world.network.clock.runUntil(world.network.clock.now() + 100);
     }
   };
-  const unequal = within(EQUAL_WITHIN_MS, () => world.differences());
+  const unequal = within(EQUAL_WITHIN_MS, () => differencesOf(world));
   if (unequal.length > 0) return unequal;
-  const unwell = within(WELL_WITHIN_MS, () => world.faults(kinds.has('squatters')));
+  const unwell = within(WELL_WITHIN_MS, () => faultsOf(world, kinds.has('squatters')));
   if (unwell.length > 0 || kinds.has('squatters')) return unwell;
   const { clock } = world.network;
   for (;;) {
-    const apart = [...world.breaches, ...world.unconnected()];
+    const apart = [...world.breaches, ...unconnectedIn(world)];
     if (apart.length === 0 || clock.now() >= healedAt + CONNECTED_WITHIN_MS) return apart;
     clock.runUntil(clock.now() + 1_000);
   }
