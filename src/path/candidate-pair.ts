@@ -12,6 +12,8 @@ export interface Path {
   readonly remote: Address;
   readonly kind: CandidateKind;
   readonly pathClass: PathClass;
+  /** Nothing has come back on it yet: there is a relay's word only. */
+  readonly presumed: boolean;
   /** Smoothed round-trip time. */
   readonly rttMs: number;
   /**
@@ -155,6 +157,7 @@ export class CandidatePair {
       remote: this.remote,
       kind: this.kind,
       pathClass: this.pathClass,
+      presumed: !this.answered,
       rttMs: this.#rttMs,
       checkedAt: this.#checkedAt,
       observed: this.#observed,

@@ -2,10 +2,23 @@ export { CookieMint } from './address-cookie.ts';
 export { gatherHostCandidates } from './candidate.ts';
 export type { Candidate } from './candidate.ts';
 export type { Path } from './candidate-pair.ts';
-export { admitFromPeer, discloseCandidates, isOnLoopback } from './candidate-rules.ts';
+export {
+  admitFromPeer,
+  discloseCandidates,
+  isOnLoopback,
+  isSafeTarget,
+} from './candidate-rules.ts';
 export type { Credentials } from './check-message.ts';
 export { PathAgent } from './path-agent.ts';
 export type { PathEffect, PathInput } from './path-events.ts';
+export { relayAddress } from './relay-address.ts';
+export { RelayBinding, type RelayBindingInput } from './relay-binding.ts';
+export {
+  encodeRelayFrame,
+  readRelayFrame,
+  type RelayFrame,
+  type RelayLimit,
+} from './relay-frame.ts';
 export { answerBinding, encodeServerProbe, readServerAnswer } from './stun-server.ts';
 export type { ServerObservation } from './stun-server.ts';
 export { parseStun, type StunMessage, usernameOf } from './stun.ts';

@@ -1,8 +1,20 @@
 import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { PathClass } from '../base/path-class.ts';
-import type { PathAgent, PathEffect, PathInput, Path } from '../path/index.ts';
+import {
+  type Path,
+  type PathAgent,
+  type PathEffect,
+  type PathInput,
+  parseStun,
+  type RelayLimit,
+} from '../path/index.ts';
 import type { Carrier } from '../quic/index.ts';
+import type { RelayOffer } from './match.ts';
+import { RelayClient, type RelayRoute } from './relay-client.ts';
+
+/** RFC 7983 §7. */
+const MAX_STUN_FIRST_BYTE = 3;
 
 export interface FriendPathEvents {
   /** There is a checked path where there was none. */
@@ -13,6 +25,8 @@ export interface FriendPathEvents {
   selected(path: Path): void;
   /** There is none any more. */
   lost(): void;
+  /** A relaying server drops what is too much. */
+  relayLimited?(limit: RelayLimit): void;
 }
 
 export interface FriendPathOptions {
@@ -20,6 +34,10 @@ export interface FriendPathOptions {
   readonly clock: Clock;
   /** Sends from the socket that everything goes through; false where it could not. */
   send(datagram: Uint8Array, remote: Address): boolean;
+  /** The ways to a relaying server, best first. */
+  routesTo?(offer: RelayOffer): readonly RelayRoute[];
+  /** Takes a QUIC datagram that came over a relay; it is valid only during the call. */
+  deliver?(datagram: Uint8Array, path: FriendPath): void;
   readonly events: FriendPathEvents;
   onClose(): void;
 }
@@ -30,11 +48,23 @@ export interface FriendPathOptions {
  */
 export class FriendPath implements Carrier {
   readonly #options: FriendPathOptions;
+  /** The relays between us and the friend. */
+  readonly relays: RelayClient;
   #timer: Timer | undefined;
   #closed = false;
 
   constructor(options: FriendPathOptions) {
     this.#options = options;
+    this.relays = new RelayClient({
+      clock: options.clock,
+      routesTo: (offer) => options.routesTo?.(offer) ?? [],
+      events: {
+        opened: (remote) => this.step({ type: 'relay-opened', remote }),
+        closed: (remote) => this.step({ type: 'relay-closed', remote }),
+        received: (payload, remote) => this.#receiveRelayed(payload, remote),
+        limited: (limit) => options.events.relayLimited?.(limit),
+      },
+    });
     this.step({ type: 'tick' });
   }
 
@@ -45,6 +75,8 @@ export class FriendPath implements Carrier {
   step(input: PathInput): void {
     if (this.#closed) return;
     const { agent, clock } = this.#options;
+    // First the relays hear where we are, then what is sent over them.
+    if (input.type === 'network-changed') this.relays.networkChanged();
     const hadPath = this.best !== undefined;
     const effects = agent.step(input, clock.now());
     for (const effect of effects) this.#carryOut(effect);
@@ -55,12 +87,13 @@ export class FriendPath implements Carrier {
         ? undefined
         : clock.setTimer(deadline - clock.now(), () => this.step({ type: 'tick' }));
     const best = this.best;
+    this.relays.want(best?.via !== 'udp' || best.checkedAt === undefined);
     if (best !== undefined && !hadPath) this.#options.events.ready();
     if (best === undefined && hadPath) this.#options.events.lost();
   }
 
   #carryOut(effect: PathEffect): void {
-    if (effect.type === 'send') this.#options.send(effect.datagram, effect.remote);
+    if (effect.type === 'send') this.#transmit(effect.datagram, effect.remote);
     else if (effect.type === 'answered') this.#options.events.opened();
     else if (effect.type === 'selected') this.#options.events.selected(effect.path);
     // Rounds without a path, `failed` included, are nothing to act on here: as long as there is none,
@@ -68,8 +101,32 @@ export class FriendPath implements Carrier {
   }
 
   send(datagram: Uint8Array, pathClass: PathClass): void {
-    const path = this.#options.agent.selected(pathClass) ?? this.best;
-    if (path !== undefined && !this.#closed) this.#options.send(datagram, path.remote);
+    const { best } = this;
+    const path = this.#options.agent.selected(pathClass) ?? best;
+    if (path === undefined || this.#closed) return;
+    const isDoubtful = path.presumed && best?.presumed === false;
+    // A relay that may not work, and a path that does or will: the friend takes what comes first.
+    if (isDoubtful) this.#transmit(datagram, best.remote);
+    if (!isDoubtful || best.checkedAt === undefined) this.#transmit(datagram, path.remote);
+  }
+
+  #transmit(datagram: Uint8Array, remote: Address): void {
+    if (!this.relays.send(datagram, remote)) this.#options.send(datagram, remote);
+  }
+
+  #receiveRelayed(payload: Uint8Array, remote: Address): void {
+    if (this.#closed) return;
+    if ((payload[0] ?? 0) > MAX_STUN_FIRST_BYTE) {
+      this.#options.deliver?.(payload, this);
+      return;
+    }
+    const message = parseStun(payload);
+    if (message !== undefined) this.step({ type: 'stun', message, remote });
+  }
+
+  /** Where packets on the path really go: what stands for a relay is no address. */
+  addressOf(path: Path): Address {
+    return this.relays.serverAt(path.remote) ?? path.remote;
   }
 
   classOf(remote: Address): PathClass | undefined {
@@ -80,6 +137,7 @@ export class FriendPath implements Carrier {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer?.cancel();
+    this.relays.close();
     this.#options.onClose();
   }
 }

@@ -9,6 +9,7 @@ import {
   gatherHostCandidates,
   PathAgent,
   parseStun,
+  readRelayFrame,
   readServerAnswer,
   type ServerObservation,
   type StunMessage,
@@ -23,7 +24,8 @@ import type { Endpoint } from '../rpc/generated/chatty/v1/common.ts';
 import { addressFromWire, addressToWire } from '../rpc/wire-address.ts';
 import { FriendPath, type FriendPathEvents } from './friend-path.ts';
 import { HeldChecks } from './held-checks.ts';
-import type { Match } from './match.ts';
+import type { Match, RelayOffer } from './match.ts';
+import type { RelayRoute } from './relay-client.ts';
 
 /** A server that has not answered a probe after these many milliseconds will not. */
 const PROBE_AT_MS = [0, 100, 300, 700] as const;
@@ -49,6 +51,7 @@ export class PathHost {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #ownFingerprint: Uint8Array;
+  readonly #relayRefused: boolean;
   readonly #ufrag: string;
   readonly #password: string;
   /** With the friend's user name fragment. */
@@ -62,15 +65,19 @@ export class PathHost {
     readonly random: Random;
     /** Of our key: with the friend's it tells which side selects the path that both use. */
     readonly ownFingerprint: Uint8Array;
+    /** No byte may go over a relay. */
+    readonly relayRefused?: boolean;
   }) {
     this.#endpoint = options.endpoint;
     this.#clock = options.clock;
     this.#random = options.random;
     this.#ownFingerprint = options.ownFingerprint;
+    this.#relayRefused = options.relayRefused ?? false;
     this.#held = new HeldChecks(options.clock);
     this.#ufrag = this.#token(UFRAG_BYTES);
     this.#password = this.#token(PASSWORD_BYTES);
     this.#endpoint.onStun = (datagram, remote) => this.#receive(datagram, remote);
+    this.#endpoint.onRelay = (datagram, remote) => this.receiveRelay(datagram, remote, false);
   }
 
   /** Every address of this computer, with the ports of our sockets. */
@@ -84,13 +91,23 @@ export class PathHost {
       kind: CandidateKind.CANDIDATE_KIND_HOST,
       address: addressToWire(address),
     }));
-    return { candidates, ufrag: this.#ufrag, password: this.#password, relayRefused: false };
+    return {
+      candidates,
+      ufrag: this.#ufrag,
+      password: this.#password,
+      relayRefused: this.#relayRefused,
+    };
   }
 
   /** Starts checking paths to the session of a match. */
   punch(
     match: Match,
-    options: { readonly onLoopback: boolean; readonly events: FriendPathEvents },
+    options: {
+      readonly onLoopback: boolean;
+      /** The ways to a relaying server, best first. */
+      routesTo?(offer: RelayOffer): readonly RelayRoute[];
+      readonly events: FriendPathEvents;
+    },
   ): FriendPath {
     const { ufrag, password } = match.endpoint;
     const agent = new PathAgent(
@@ -110,6 +127,8 @@ export class PathHost {
       agent,
       clock: this.#clock,
       send: (datagram, remote) => this.#endpoint.send(datagram, remote),
+      routesTo: (offer) => options.routesTo?.(offer) ?? [],
+      deliver: (datagram, carrier) => this.#endpoint.deliver(datagram, 'relay', carrier),
       events: options.events,
       onClose: () => this.#paths.delete(path),
     });
@@ -117,16 +136,27 @@ export class PathHost {
     for (const { message, remote } of this.#held.take(`${this.#ufrag}:${ufrag}`)) {
       path.step({ type: 'stun', message, remote });
     }
+    if (!this.#relayRefused) path.relays.offer(match.relays ?? []);
     return path;
   }
 
-  merge(path: FriendPath, endpoint: Endpoint): void {
+  merge(path: FriendPath, endpoint: Endpoint, relays?: readonly RelayOffer[]): void {
     if (this.#paths.has(path)) this.#paths.set(path, endpoint.ufrag);
     path.step({
       type: 'remote-candidates',
       candidates: candidatesOf(endpoint),
       credentials: { ufrag: endpoint.ufrag, password: endpoint.password },
     });
+    if (!this.#relayRefused && relays !== undefined) path.relays.offer(relays);
+  }
+
+  /** Takes a relay frame that came from `source`, by tunnel or not; valid only during the call. */
+  receiveRelay(datagram: Uint8Array, source: Address, tunnelled: boolean): void {
+    const frame = readRelayFrame(datagram);
+    if (frame === undefined) return;
+    for (const { relays } of this.#paths.keys()) {
+      if (relays.has(frame.channel)) relays.receive(frame, source, tunnelled);
+    }
   }
 
   /** Asks a server under which address it sees us. Resolves to undefined where none answers. */
@@ -152,6 +182,7 @@ export class PathHost {
   close(): void {
     for (const path of [...this.#paths.keys()]) path.close();
     this.#endpoint.onStun = undefined;
+    this.#endpoint.onRelay = undefined;
   }
 
   #receive(datagram: Uint8Array, remote: Address): void {

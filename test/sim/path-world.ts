@@ -18,16 +18,26 @@ import {
   type PathEffect,
   type PathInput,
 } from '../../src/path/index.ts';
+import { relayAddress } from '../../src/path/relay-address.ts';
 import { Nat, type NatBehaviour, SimulatedNetwork, type Site } from './nat-network.ts';
 
 /** Where servers are: all that is known of them here is what they see. */
 const SERVER: Address = { host: '198.51.100.1', port: 4433 };
+
+/** What a peer has of a relay. */
+interface RelayUse {
+  send(datagram: Uint8Array): void;
+  receive(datagram: Uint8Array, from: Address): void;
+  /** The agent may have chosen another path. */
+  update(): void;
+}
 
 /** A peer on the simulated network: the thinnest of shells around an agent. */
 export class SimulatedPeer {
   readonly credentials: Credentials;
   readonly events: { readonly at: number; readonly effect: PathEffect }[] = [];
   agent: PathAgent | undefined;
+  relay: RelayUse | undefined;
   /** Is told of what is no STUN. */
   onWord: (word: string, from: Address) => void = () => undefined;
   sentPackets = 0;
@@ -96,7 +106,7 @@ export class SimulatedPeer {
     if (agent === undefined) return;
     const effects = agent.step(input, this.#network.now);
     for (const effect of effects) {
-      if (effect.type === 'send') this.send(effect.datagram, effect.remote);
+      if (effect.type === 'send') this.#transmit(effect.datagram, effect.remote);
       else this.events.push({ at: this.#network.now, effect });
     }
     const deadline = agent.nextDeadline();
@@ -106,6 +116,12 @@ export class SimulatedPeer {
     this.#network.after(deadline - this.#network.now, () => {
       if (alarm === this.#alarm) this.step({ type: 'tick' });
     });
+    this.relay?.update();
+  }
+
+  #transmit(datagram: Uint8Array, remote: Address): void {
+    if (sameAddress(remote, relayAddress(0))) this.relay?.send(datagram);
+    else this.send(datagram, remote);
   }
 
   send(datagram: Uint8Array, remote: Address): void {
@@ -135,7 +151,8 @@ export class SimulatedPeer {
 
   #receive(datagram: Uint8Array, from: Address): void {
     const message = parseStun(datagram);
-    if (message !== undefined) this.step({ type: 'stun', message, remote: from });
+    if (datagram[0] === 0x0c) this.relay?.receive(datagram, from);
+    else if (message !== undefined) this.step({ type: 'stun', message, remote: from });
     else this.onWord(Buffer.from(datagram).toString(), from);
     // As a socket's buffer is used again: nothing may hold on to it.
     datagram.fill(0);

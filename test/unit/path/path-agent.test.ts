@@ -259,6 +259,7 @@ describe('an answer', () => {
     expect(harness.events).toEqual([`20 answered ${PUBLIC}`, `20 selected ${PUBLIC}`]);
     expect(harness.agent.selected()).toEqual({
       via: 'udp',
+      presumed: false,
       remote: address(PUBLIC),
       kind: 'srflx',
       pathClass: 'public',
