@@ -1,7 +1,8 @@
+import type { Address } from '../../src/base/address.ts';
 import { Cluster } from './cluster.ts';
 import { Namespaces, removeAbandoned } from './namespaces.ts';
-import { PlainComputer } from './plain-computer.ts';
-import { behaviourOf, type Neighbourhood, neighbourhoodOf, type Observer } from './proof.ts';
+import { PlainComputer, type PlainSocket } from './plain-computer.ts';
+import { ask, behaviourOf, type Neighbourhood, neighbourhoodOf, type Observer } from './proof.ts';
 import { type Behaviour, modelOf, type RouterType } from './router-types.ts';
 import { type Carrier, Site } from './site.ts';
 import { Wire } from './wire.ts';
@@ -51,14 +52,20 @@ export class Laboratory implements AsyncDisposable {
     });
   }
 
-  /** @param seed of ports and losses. */
-  static async start(seed: number): Promise<Laboratory> {
+  /**
+   * @param seed of ports and losses.
+   * @param options.cluster whether there are daemons on the public computers; default true.
+   */
+  static async start(
+    seed: number,
+    { cluster = true }: { readonly cluster?: boolean } = {},
+  ): Promise<Laboratory> {
     await removeAbandoned();
     const laboratory = new Laboratory(await Wire.start(seed));
     try {
       await Promise.all(PUBLIC.map((computer) => laboratory.#publicComputer(computer)));
       await Promise.all([
-        laboratory.cluster.start(),
+        ...(cluster ? [laboratory.cluster.start()] : []),
         ...OBSERVERS.map((computer) => laboratory.#observer(computer)),
       ]);
       return laboratory;
@@ -124,6 +131,16 @@ export class Laboratory implements AsyncDisposable {
 
   plainComputer(site: Site, computer: number): PlainComputer {
     return new PlainComputer(this.namespaces.on(site.computers[computer] ?? ''));
+  }
+
+  /** Where the world sees a plain socket. */
+  seen(socket: PlainSocket): Promise<Address> {
+    return ask(socket, this.observer, 'first');
+  }
+
+  /** Where a datagram comes back from. */
+  get echo(): Address {
+    return { host: this.observer.v4, port: this.observer.sockets.echo.port };
   }
 
   get observer(): Observer {
@@ -198,6 +215,7 @@ export class Laboratory implements AsyncDisposable {
       third: await computer.open(),
       port443: await computer.open('0.0.0.0', 443),
       v6: await computer.open('::'),
+      echo: await computer.open('0.0.0.0', 0, true),
     };
     const tcpPort = 4434;
     await computer.listenTcp(tcpPort);

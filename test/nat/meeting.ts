@@ -78,7 +78,7 @@ export class Pair {
     const patienceMs = hoped === 'direct' ? (guesses ? GUESS_MS : MEET_MS) : HOPELESS_MS;
     await b.until(() => b.first('registered') !== undefined, SETTLED_MS);
     await b.until(() => hasDelivered(b, 1), patienceMs);
-    if (hoped === 'direct') await this.#both((person) => isDirect(person), patienceMs);
+    if (hoped === 'direct') await this.settled(patienceMs);
     const heard = await this.#talk();
     return this.#report(heard);
   }
@@ -98,6 +98,16 @@ export class Pair {
       this.b.until(() => hasDelivered(this.b, fromB + 1), withinMs),
     ]);
     return all.every(Boolean);
+  }
+
+  /** Waits until both are on the same direct path; false if they are not by then. */
+  async settled(withinMs: number): Promise<boolean> {
+    return this.#both(() => isDirect(this.a) && isDirect(this.b) && this.agrees, withinMs);
+  }
+
+  /** Who has come. */
+  get people(): readonly Person[] {
+    return this.#b === undefined ? [this.a] : [this.a, this.#b];
   }
 
   /** Whether both say so of their path. */

@@ -15,6 +15,8 @@ export type Order =
       readonly host: string;
       readonly port: number;
       readonly text: string;
+      /** So many routers it passes; 64 by default. */
+      readonly hops: number;
     }
   | { readonly op: 'listen-tcp'; readonly port: number }
   | { readonly op: 'connect-tcp'; readonly host: string; readonly port: number };
@@ -65,8 +67,9 @@ function obey(order: Order, done: (value: number) => void): void {
     }
     case 'send': {
       const atMs = performance.now();
-      const { socket, text, port, host } = order;
-      sockets.get(socket)?.send(text, port, host, (error) => done(error === null ? atMs : 0));
+      const socket = sockets.get(order.socket);
+      socket?.setTTL(order.hops);
+      socket?.send(order.text, order.port, order.host, (error) => done(error === null ? atMs : 0));
       return;
     }
     case 'listen-tcp':

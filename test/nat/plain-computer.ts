@@ -49,13 +49,17 @@ export class PlainComputer implements AsyncDisposable {
     return { computer: this, port: own };
   }
 
-  /** @returns the text, which no other datagram has, and when it was sent. */
+  /**
+   * @param hops so many routers the packet passes.
+   * @returns the text, which no other datagram has, and when it was sent.
+   */
   async send(
     from: PlainSocket,
     to: Address,
-    text = `text ${++texts}`,
+    hops = 64,
   ): Promise<{ readonly text: string; readonly atMs: number }> {
-    const atMs = await this.#ask({ op: 'send', socket: from.port, ...to, text });
+    const text = `text ${++texts}`;
+    const atMs = await this.#ask({ op: 'send', socket: from.port, ...to, text, hops });
     return { text, atMs };
   }
 

@@ -13,6 +13,8 @@ export interface Observer {
     readonly third: PlainSocket;
     readonly port443: PlainSocket;
     readonly v6: PlainSocket;
+    /** Sends back what it hears. */
+    readonly echo: PlainSocket;
   };
   readonly tcpPort: number;
 }
@@ -58,7 +60,11 @@ function at(observer: Observer, socket: SocketName): Address {
 }
 
 /** Where a socket is seen from. */
-async function ask(from: PlainSocket, observer: Observer, socket: SocketName): Promise<Address> {
+export async function ask(
+  from: PlainSocket,
+  observer: Observer,
+  socket: SocketName,
+): Promise<Address> {
   const { text } = await from.computer.send(from, at(observer, socket));
   const { host, port } = await observer.computer.hears(observer.sockets[socket], text);
   return { host, port };

@@ -12,19 +12,31 @@ export interface CellResult {
   readonly meeting: Meeting;
 }
 
+/** How conversations went on when something happened to them. */
+export interface Endurance {
+  /** How long until a line of each was known to have arrived. */
+  readonly recoveries: readonly {
+    readonly cell: string;
+    readonly after: string;
+    readonly ms: number;
+  }[];
+  /** Masquerade against masquerade with loss. */
+  readonly lossy: readonly Meeting[];
+}
+
 /** All that a run of the laboratory found, as it is written down. */
-export interface Results {
+interface Results {
   readonly seed: number;
   readonly at: string;
   readonly cells: readonly CellResult[];
-  readonly figures: Readonly<Record<string, unknown>>;
+  readonly endurance: Endurance | undefined;
 }
 
 const SIGNS = { direct: '●', relayed: '○', failed: '×' } as const;
 
 /** The matrix for people, and what it comes to. */
 export function describeResults(results: Results): string {
-  const { cells } = results;
+  const { cells, endurance } = results;
   const shown = shownOf(cells);
   const rows = shown.map((row, index) => {
     const fields = shown
@@ -46,11 +58,12 @@ export function describeResults(results: Results): string {
     `● direct, ○ relayed, × failed; ms from the later one's first "registered" to the first line`,
     'known to have arrived / to the direct path',
     ...[head, ...rows, '', ...layouts, '', ...notes, '', ...totals(cells)],
+    ...(endurance === undefined ? [] : ['', ...lasting(endurance)]),
   ].join('\n');
 }
 
 /** The same as tables for a page. */
-export function markdownOf({ cells }: Results): string {
+export function markdownOf(cells: readonly CellResult[]): string {
   const line = (fields: readonly string[]): string => `| ${fields.join(' | ')} |`;
   const shown = shownOf(cells);
   const rows = shown.map((row, index) => {
@@ -99,6 +112,19 @@ function totals(cells: readonly CellResult[]): string[] {
     `direct with sequential ports: ${of('sequential-ports', ({ directMs }) => directMs)}`,
     `direct with random ports: ${of('random-ports', ({ directMs }) => directMs)}`,
     `sides that disagree about their path: ${cells.filter(({ meeting }) => meeting.outcome !== 'failed' && !meeting.agree).length}`,
+  ];
+}
+
+function lasting({ recoveries, lossy }: Endurance): string[] {
+  const kinds = [...new Set(recoveries.map(({ after }) => after))];
+  const lines = kinds.map((kind) => {
+    const values = recoveries.filter(({ after }) => after === kind).map(({ ms }) => ms);
+    return `after ${kind}: a line of each has arrived in ${quantile(values, 0.5)} ms at the median, ${Math.max(...values)} ms at most (${values.length} pairs)`;
+  });
+  const agreed = lossy.filter(({ agree }) => agree).length;
+  return [
+    ...lines,
+    `masquerade × masquerade with 5 % loss: both on one path in ${agreed} of ${lossy.length} runs`,
   ];
 }
 

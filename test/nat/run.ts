@@ -5,12 +5,13 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { missing } from './namespaces.ts';
 import { environmentOf } from './options.ts';
-import { describeResults, markdownOf, type Results } from './results.ts';
+import { takePart } from './parts.ts';
+import { type CellResult, describeResults, type Endurance, markdownOf } from './results.ts';
 
 const VITEST = fileURLToPath(new URL('../../node_modules/vitest/vitest.mjs', import.meta.url));
 const CONFIG = fileURLToPath(new URL('vitest.config.ts', import.meta.url));
@@ -44,11 +45,13 @@ async function main(): Promise<number> {
   });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, 'exit')) as [number | null];
-  const found = await readFile(results, 'utf8').catch(() => undefined);
-  if (found !== undefined) {
-    const parsed = JSON.parse(found) as Results;
-    console.log(`\n${describeResults(parsed)}`);
-    if (values.markdown) console.log(`\n${markdownOf(parsed)}`);
+  const cells = (await takePart(results, 'cells')) as CellResult[] | undefined;
+  const endurance = (await takePart(results, 'endurance')) as Endurance | undefined;
+  if (cells !== undefined) {
+    const found = { seed, at: new Date().toISOString(), cells, endurance };
+    await writeFile(results, `${JSON.stringify(found, null, 2)}\n`);
+    console.log(`\n${describeResults(found)}`);
+    if (values.markdown) console.log(`\n${markdownOf(cells)}`);
   }
   return code ?? 130;
 }

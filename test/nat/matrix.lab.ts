@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { expectationOf, presentOutcomeOf } from './expectation.ts';
+import { Laboratory } from './laboratory.ts';
+import { Pair, withCell } from './meeting.ts';
+import { cellsOf, optionsOf } from './options.ts';
+import { writePart } from './parts.ts';
+import type { CellResult } from './results.ts';
+
+const options = optionsOf(process.env);
+const cells: CellResult[] = [];
+let laboratory: Laboratory;
+
+beforeAll(async () => {
+  laboratory = await Laboratory.start(options.seed);
+});
+
+afterAll(async () => {
+  await laboratory[Symbol.asyncDispose]();
+  await writePart(options.results, 'cells', cells);
+});
+
+describe('two people find each other', () => {
+  it.each(
+    cellsOf(options).map((cell) => {
+      const expectation = expectationOf(cell);
+      const present = presentOutcomeOf(expectation);
+      const promised =
+        present === expectation.outcome ? present : `${present} (${expectation.outcome} not yet)`;
+      return [cell.name, promised, expectation.reason, { cell, expectation, present }] as const;
+    }),
+  )('%s: %s: %s', async (_name, _promised, _reason, { cell, expectation, present }) => {
+    await withCell(laboratory, cell, async (seats) => {
+      const pair = new Pair(laboratory, seats);
+      try {
+        const meeting = await pair.meet(present, expectation.needs.length > 0);
+        cells.push({ cell, expectation, present, meeting });
+        expect(meeting, JSON.stringify(meeting)).toMatchObject({ outcome: present });
+        if (present !== 'failed') expect(meeting.agree, JSON.stringify(meeting)).toBe(true);
+      } finally {
+        await pair.leave();
+      }
+    });
+  });
+});
