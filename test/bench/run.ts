@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { report, type Row } from './report.ts';
 
-const PARTS = ['quic', 'product'] as const;
+const PARTS = ['quic', 'product', 'cluster'] as const;
 const RESULTS = fileURLToPath(new URL('../../bench-results/', import.meta.url));
 const flags = process.argv.includes('--quick') ? ['--quick'] : [];
 

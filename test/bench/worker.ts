@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 
 /** No task takes so long, unless something is broken. */
-const MAX_TASK_MS = 120_000;
+const MAX_TASK_MS = 300_000;
 
 /** Of a worker's requests, their arguments and their answers, by name. */
 export type Tasks = Record<string, (argument: never) => unknown>;
@@ -43,10 +43,15 @@ export class Worker<Of extends Tasks> implements AsyncDisposable {
     }
   }
 
+  /** Ends it without a word. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
+    this.kill();
     await gone;
   }
 }

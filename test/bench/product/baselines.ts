@@ -52,7 +52,7 @@ async function measureTls(runs: number): Promise<readonly Row[]> {
 /** One call of bare grpc-js, mutual TLS, on a connection that stands. */
 async function measureGrpc(keys: ClusterKeys, runs: number): Promise<readonly Row[]> {
   await using server = new Worker<GrpcTasks>(GRPC_SERVER);
-  const port = await server.run('serve', keys.rendezvous);
+  const port = await server.run('serve', { tls: keys.rendezvous, mutual: true });
   const { caPem, identity } = keys.rendezvous;
   const client = new Client(
     `127.0.0.1:${port}`,

@@ -1,19 +1,31 @@
-import { formatAddress } from '../../../src/base/address.ts';
+import { type Address, formatAddress } from '../../../src/base/address.ts';
 import { Worker } from '../worker.ts';
 import type { DaemonTasks } from './daemon.ts';
 import type { ClusterKeys } from './keys.ts';
 
 const DAEMON = new URL('./daemon.ts', import.meta.url);
 
+interface RunningServer {
+  readonly daemon: Worker<DaemonTasks>;
+  /** Where its peers reach it. */
+  readonly peers: Address;
+}
+
 /** A cluster on loopback, each daemon a process. */
 export class Cluster implements AsyncDisposable {
-  readonly #daemons: readonly Worker<DaemonTasks>[];
   /** The balancers' addresses for peers. */
   readonly loadBalancers: readonly string[];
+  readonly servers: readonly RunningServer[];
+  readonly #daemons: readonly Worker<DaemonTasks>[];
 
-  private constructor(daemons: readonly Worker<DaemonTasks>[], loadBalancers: readonly string[]) {
+  private constructor(
+    daemons: readonly Worker<DaemonTasks>[],
+    loadBalancers: readonly string[],
+    servers: readonly RunningServer[],
+  ) {
     this.#daemons = daemons;
     this.loadBalancers = loadBalancers;
+    this.servers = servers;
   }
 
   static async start(keys: ClusterKeys, balancers: number, servers: number): Promise<Cluster> {
@@ -25,14 +37,17 @@ export class Cluster implements AsyncDisposable {
       daemons.slice(0, balancers).map((daemon) => daemon.run('loadbalancer', keys.loadbalancer)),
     );
     const loadBalancers = started.map(({ cluster }) => formatAddress(cluster));
-    await Promise.all(
-      daemons
-        .slice(balancers)
-        .map((daemon) => daemon.run('rendezvous', { tls: keys.rendezvous, loadBalancers })),
+    const running = await Promise.all(
+      daemons.slice(balancers).map(async (daemon): Promise<RunningServer> => {
+        const options = { tls: keys.rendezvous, loadBalancers };
+        const { peers } = await daemon.run('rendezvous', options);
+        return { daemon, peers };
+      }),
     );
     return new Cluster(
       daemons,
       started.map(({ peers }) => formatAddress(peers)),
+      running,
     );
   }
 

@@ -14,6 +14,7 @@ import { cpuMs, rssBytes, serveTasks } from '../worker.ts';
  */
 const LOOPBACK: Address = { host: '127.0.0.1', port: 0 };
 const MANY = 100_000;
+const lagsMs: number[] = [];
 const common = {
   listen: [LOOPBACK],
   clusterListen: [LOOPBACK],
@@ -40,6 +41,7 @@ const tasks = {
     const server = await RendezvousServer.start({
       ...common,
       ...options,
+      observer: { introduced: () => undefined, heard: (afterMs) => lagsMs.push(afterMs) },
       settings: {
         namesPerKey: MANY,
         quic: {
@@ -52,6 +54,9 @@ const tasks = {
     await server.ready;
     return started(server);
   },
+
+  /** How long changes of other servers took to be heard here, since this was last asked. */
+  lagsMs: (): readonly number[] => lagsMs.splice(0),
 
   rssBytes: () => rssBytes(),
 

@@ -34,12 +34,12 @@ export async function measureWaiting(
   const { peers } = await server.run('rendezvous', { tls: keys.rendezvous, loadBalancers });
   await using crowd = new Worker<CrowdTasks>(CROWD);
 
-  await crowd.run('join', { server: peers, first: 0, count: FIRST });
+  await crowd.run('join', { servers: [peers], first: 0, count: FIRST });
   const rssBefore = await server.run('rssBytes', undefined);
   const cpuBefore = await server.run('cpuMs', undefined);
   const joined = count - FIRST;
   const joinedFrom = performance.now();
-  const rate = await crowd.run('join', { server: peers, first: FIRST, count: joined });
+  const rate = await crowd.run('join', { servers: [peers], first: FIRST, count: joined });
   const joinedInMs = performance.now() - joinedFrom;
   note('joins', rate, '/s');
   await pause(SETTLE_MS);
@@ -60,7 +60,7 @@ export async function measureWaiting(
   const rssAfter = await server.run('rssBytes', undefined);
   note('memory a waiting peer', (rssAfter - rssBefore) / joined / 1024, 'KiB');
 
-  const ports = await crowd.run('pair', { server: peers, count: pairs });
+  const ports = await crowd.run('pair', { servers: [peers], count: pairs });
   await pause(SETTLE_MS);
   const inServer: number[] = [];
   const atPeer: number[] = [];
