@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../../src/base/random.ts';
+import {
+  attemptOf,
+  type GuessPlan,
+  guessPlan,
+  type GuessTarget,
+  type NatReport,
+} from '../../../src/path/port-prediction.ts';
+
+const FRIEND = '203.0.113.7';
+
+function target(port: number, step = 1): GuessTarget {
+  const lastObserved = { host: FRIEND, port };
+  return {
+    nat: { mapping: 'sequential', step, lastObserved },
+    isFresh: false,
+    reflexive: { host: FRIEND, port: 9 },
+  };
+}
+
+function portsOf(plan: GuessPlan, port: number, step = 1): number[] {
+  return (
+    attemptOf(plan, target(port, step), seededRandom(1))?.probes.map(({ remote }) => remote.port) ??
+    []
+  );
+}
+
+describe('what one side does', () => {
+  it.each<[own: NatReport['mapping'], friend: NatReport['mapping'], plan: GuessPlan, why: string]>([
+    ['endpoint-independent', 'endpoint-independent', 'none', 'both ports are known'],
+    ['endpoint-independent', 'sequential', 'aim', 'the port can be foreseen'],
+    ['sequential', 'endpoint-independent', 'be-aimed', 'the friend foresees ours'],
+    ['sequential', 'sequential', 'meet', 'both can be foreseen'],
+    ['endpoint-independent', 'random', 'spray', 'the friend opens many ports to our one'],
+    ['random', 'endpoint-independent', 'open-many', 'the friend’s one port is known'],
+    ['random', 'sequential', 'hopeless', 'each guess of the friend’s has another port'],
+    ['sequential', 'random', 'hopeless', 'each guess of ours has another port'],
+    ['random', 'random', 'hopeless', 'neither port is known'],
+  ])('%s towards %s: %s, since %s', (own, friend, plan) => {
+    expect(guessPlan(own, friend)).toBe(plan);
+  });
+
+  it('is nothing as long as one of the NATs is not known', () => {
+    expect([guessPlan(undefined, 'random'), guessPlan('random', undefined)]).toEqual([
+      'none',
+      'none',
+    ]);
+  });
+});
+
+describe('an attempt at sequential ports', () => {
+  it('tries the next one first, then around it, then all that with more around', () => {
+    const ports = portsOf('aim', 6000);
+    expect(ports.slice(0, 5)).toEqual([6001, 6002, 6000, 6003, 5999]);
+    expect(ports).toHaveLength(21 + 101);
+    expect(new Set(ports.slice(21))).toEqual(
+      new Set(Array.from({ length: 101 }, (_, n) => 5951 + n)),
+    );
+  });
+
+  it('looks behind what a friend has just said, for its checks had gone out before', () => {
+    const fresh = { ...target(6000), isFresh: true };
+    const ports = attemptOf('aim', fresh, seededRandom(1))?.probes.map(({ remote }) => remote.port);
+    expect(ports?.slice(0, 3)).toEqual([5995, 5996, 5994]);
+    expect(ports?.slice(0, 21)).toContain(6001);
+  });
+
+  it('goes by the step, downwards too, and around at the ends of the port range', () => {
+    expect(portsOf('aim', 6000, 2).slice(0, 3)).toEqual([6002, 6004, 6000]);
+    expect(portsOf('aim', 6000, -1).slice(0, 3)).toEqual([5999, 5998, 6000]);
+    expect(portsOf('aim', 65_535).slice(0, 3)).toEqual([1024, 1025, 65_535]);
+    expect(portsOf('aim', 1024, -2).slice(0, 2)).toEqual([65_534, 65_532]);
+  });
+
+  it('sends from ten sockets to one port where both are', () => {
+    const attempt = attemptOf('meet', target(6000), seededRandom(1));
+    expect(attempt?.sockets).toBe(10);
+    expect(new Set(attempt?.probes.map(({ remote }) => remote.port))).toEqual(new Set([6008]));
+    expect(new Set(attempt?.probes.slice(0, 10).map(({ socket }) => socket)).size).toBe(10);
+  });
+});
+
+describe('an attempt at random ports', () => {
+  it('opens 256 sockets to one port, and renews their mappings before 20 s', () => {
+    const attempt = attemptOf('open-many', target(6000), seededRandom(1));
+    expect(attempt?.sockets).toBe(256);
+    expect(new Set(attempt?.probes.map(({ remote }) => remote.port))).toEqual(new Set([9]));
+    const times = attempt?.probes.filter(({ socket }) => socket === 7).map(({ atMs }) => atMs);
+    expect(times).toEqual([7, 9007, 18_007]);
+  });
+
+  it('sprays 2,048 ports of one address without repeats, none below 1024, 10 ms apart', () => {
+    const attempt = attemptOf('spray', target(6000), seededRandom(1));
+    const ports = attempt?.probes.map(({ remote }) => remote.port) ?? [];
+    expect(new Set(ports).size).toBe(2048);
+    expect(Math.min(...ports)).toBeGreaterThanOrEqual(1024);
+    expect(new Set(attempt?.probes.map(({ remote }) => remote.host))).toEqual(new Set([FRIEND]));
+    expect(attempt?.probes.map(({ atMs }) => atMs).slice(0, 3)).toEqual([0, 10, 20]);
+    expect(attempt?.endsAtMs).toBe(35_000);
+  });
+});
+
+it.each<GuessPlan>(['none', 'be-aimed', 'hopeless'])('%s sends nothing', (plan) => {
+  expect(attemptOf(plan, target(6000), seededRandom(1))).toBeUndefined();
+});
