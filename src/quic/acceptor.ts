@@ -13,7 +13,7 @@ import { addressOfClass, CARRIED_LOCAL } from './synthetic-address.ts';
 import type { Admission, Carrier, QuicConnection } from './types.ts';
 import type { UdpSockets } from './udp-sockets.ts';
 
-/** The prefix all accepted carried connections count under: their true sources are not known. */
+/** The prefix carried connections count under whose true sources are not known. */
 const CARRIED_PREFIX = 'carried';
 /** More than any Retry takes, whose token is ours. */
 const RETRY_BYTES = 1200;
@@ -88,7 +88,7 @@ export class Acceptor {
   receiveCarried(datagram: Buffer, first: Initial, carrier: Carrier, pathClass: PathClass): void {
     const remote = addressOfClass(pathClass);
     const ends = { remote, local: CARRIED_LOCAL, carrier, pathClass };
-    this.#accept(datagram, first, ends, CARRIED_PREFIX, undefined);
+    this.#accept(datagram, first, ends, carrier.sourcePrefix ?? CARRIED_PREFIX, undefined);
   }
 
   #receivePlain(datagram: Buffer, first: Initial, remote: Address, local: Address): void {

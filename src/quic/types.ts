@@ -17,6 +17,8 @@ export interface Carrier {
    * @param local the address of our socket that it came to, as the endpoint knows it.
    */
   classOf(remote: Address, local: Address): PathClass | undefined;
+  /** What connections accepted over it count under, like a source prefix; default: all alike. */
+  readonly sourcePrefix?: string;
 }
 
 /** What to do with an Initial that belongs to no connection yet. */
@@ -48,6 +50,8 @@ export interface QuicConnection {
   /** Where the peer was last validated to be; a synthetic address for a carried connection. */
   readonly remote: Address;
   readonly local: Address;
+  /** What lies beneath; undefined for a plain connection. */
+  readonly carrier: Carrier | undefined;
   /** The class of path in use; undefined for a plain connection. */
   readonly pathClass: PathClass | undefined;
   /** The smoothed round-trip time of the path in use, in whole milliseconds, rounded down. */

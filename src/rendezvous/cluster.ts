@@ -31,6 +31,8 @@ export interface ClusterOptions {
   /** What this server owns and holds. */
   readonly table: Omit<ReplicationSource, 'hello' | 'unreachable'>;
   readonly handlers: ClusterHandlers;
+  /** What fellow servers compute relays by this one from; empty: it does not relay. */
+  readonly relaySecret: Uint8Array;
 }
 
 interface ClusterHandlers {
@@ -76,7 +78,7 @@ export class Cluster {
         protocol: OWN_PROTOCOL,
         member: this.#self === undefined ? undefined : memberToWire(this.#self),
         members: this.#membership.facts().map(factToWire),
-        relaySecret: Buffer.alloc(0),
+        relaySecret: Buffer.from(options.relaySecret),
       }),
       unreachable: () => this.#membership.unreachable(clock.now()),
     };

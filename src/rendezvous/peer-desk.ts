@@ -2,6 +2,7 @@ import { type Address, sameAddress } from '../base/address.ts';
 import type { Fault } from '../rpc/generated/chatty/v1/common.ts';
 import {
   PeerToServer,
+  type RelayOffer,
   type ServerToPeer,
   type WishUpdate,
 } from '../rpc/generated/chatty/v1/rendezvous.ts';
@@ -20,8 +21,9 @@ import {
 } from './hello.ts';
 import type { Introducer, IntroducerEffect, Moment, Refusal } from './introducer.ts';
 import type { Match } from './matching.ts';
-import { MAX_WISHES, type RecordUpdate } from './record.ts';
+import { MAX_WISHES, type RecordKey, type RecordUpdate } from './record.ts';
 import { endpointToWire, wishToWire } from './record-codec.ts';
+import type { RelayServers } from './relay-servers.ts';
 import { sessionToWire } from './session-order.ts';
 
 export type DeskEffect =
@@ -31,6 +33,13 @@ export type DeskEffect =
   | { readonly type: 'update'; readonly update: RecordUpdate }
   /** For the log. */
   | { readonly type: 'note'; readonly event: DeskEvent; readonly name: string }
+  /** The peer is told of a friend: from now on the two may be relayed. */
+  | {
+      readonly type: 'relay';
+      readonly connection: number;
+      readonly own: RecordKey;
+      readonly friend: RecordKey;
+    }
   /** A peer is told of a friend for the first time; for the figures. */
   | { readonly type: 'introduced'; readonly namedAt: number };
 
@@ -42,6 +51,8 @@ export interface DeskOptions {
   /** The address a STUN cookie of this server proves. */
   readonly checkCookie: (cookie: Uint8Array, now: number) => Address | undefined;
   readonly admission: Admission;
+  /** Default: nobody relays. */
+  readonly relays?: RelayServers;
 }
 
 /** How long a connection may stay without a hello. */
@@ -304,8 +315,16 @@ export class PeerDesk {
     switch (effect.type) {
       case 'push': {
         const { match, namedAt } = effect;
-        const send: DeskEffect = { type: 'send', connection, frame: matchFrame(match) };
-        return namedAt === undefined ? [send] : [send, { type: 'introduced', namedAt }];
+        const effects: DeskEffect[] = [];
+        const own = this.#options.introducer.recordOf(effect.registration);
+        const friend = friendOf(match);
+        const relays = own && this.#options.relays?.offers(match.relays, own, friend);
+        if (own !== undefined && relays !== undefined && relays.length > 0) {
+          effects.push({ type: 'relay', connection, own, friend });
+        }
+        effects.push({ type: 'send', connection, frame: matchFrame(match, relays ?? []) });
+        if (namedAt !== undefined) effects.push({ type: 'introduced', namedAt });
+        return effects;
       }
       case 'conflict': {
         const value = { wish: wishToWire(effect.wish), heldBy: Buffer.from(effect.heldBy, 'hex') };
@@ -325,7 +344,11 @@ export class PeerDesk {
   }
 }
 
-function matchFrame(match: Match): ServerToPeer {
+function friendOf({ friend, friendKey, friendSession }: Match): RecordKey {
+  return { name: friend, key: friendKey, session: friendSession };
+}
+
+function matchFrame(match: Match, relays: RelayOffer[]): ServerToPeer {
   return {
     kind: {
       $case: 'match',
@@ -336,7 +359,7 @@ function matchFrame(match: Match): ServerToPeer {
         friendEndpoint: endpointToWire(match.friendEndpoint),
         friendWasWaiting: match.friendWasWaiting,
         ownSession: sessionToWire(match.ownSession),
-        relays: [],
+        relays,
         friendFirstFlight: [],
       },
     },

@@ -1,5 +1,6 @@
 import { type Address, sameAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
+import { ChattyError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import type { Random } from '../base/random.ts';
 import { answerBinding, CookieMint } from '../path/index.ts';
@@ -12,7 +13,11 @@ import {
 } from '../quic/index.ts';
 import { encodeFrame, FrameDecoder, MAX_RENDEZVOUS_FRAME_BYTES } from '../rpc/frames.ts';
 import { RENDEZVOUS_ALPN } from '../rpc/protocol.ts';
+import type { ConnectionLimits } from '../rpc/connection-quota.ts';
 import type { Sighting } from './hello.ts';
+import type { RelayLink } from './relay-link.ts';
+import { Tunnel } from './tunnel.ts';
+import { TunnelPort, type TunnelStats } from './tunnel-port.ts';
 
 /** Peers ping every 15 s: two pings may be lost. */
 const IDLE_TIMEOUT_MS = 40_000;
@@ -31,6 +36,11 @@ const FRAME_WITHIN_MS = 10_000;
 const RECEIVE_WINDOW_BYTES = 64 * 1024;
 /** What stands before each frame. */
 const LENGTH_BYTES = 4;
+/** A tunnel that carries no registration is ended after so long. */
+const TUNNEL_IDLE_MS = 60_000;
+/** How often a number is tried that may be free for UDP only. */
+const ATTEMPTS = 10;
+const RELAY_FIRST_BYTE = 0x0c;
 /** Handshakes in flight past which addresses have to be proven first. */
 const RETRY_ABOVE = 200;
 
@@ -40,6 +50,7 @@ export interface PeerPortOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: Partial<QuicLimits>;
+  readonly tunnelLimits: ConnectionLimits;
   readonly handlers: PeerPortHandlers;
 }
 
@@ -50,6 +61,8 @@ interface PeerPortHandlers {
   garbled(connection: number): void;
   sighted(connection: number, source: Address): void;
   closed(connection: number): void;
+  /** A datagram with a relay frame's first byte came; it is the handler's. */
+  relay(datagram: Uint8Array, from: RelayLink): void;
   /** Something here failed over what a peer sent; its connection is closed. */
   failed(error: unknown): void;
 }
@@ -60,19 +73,24 @@ export interface PeerPortStats {
   readonly handshakes: { readonly completed: number; readonly failed: number };
   /** Datagrams nobody was found for, by reason. */
   readonly dropped: EndpointStats['dropped'];
+  readonly tunnels: TunnelStats;
 }
 
 interface Line {
   readonly connection: QuicConnection;
   stream: QuicStream | undefined;
-  source: Address;
+  /** Undefined: it comes by a tunnel. */
+  source: Address | undefined;
   finished: boolean;
   /** Bytes of the frame that has begun, and when it had. */
   begun: number;
   begunAt: number;
 }
 
-/** The peers' side of a server: QUIC connections with one control stream each, and STUN answers. */
+/**
+ * The peers' side of a server: QUIC connections with one control stream each, STUN answers and relay
+ * frames, by UDP or by tunnel.
+ */
 export class PeerPort {
   readonly #options: PeerPortOptions;
   readonly #lines = new Map<number, Line>();
@@ -80,6 +98,7 @@ export class PeerPort {
   readonly #cookies: CookieMint;
   #opened = 0;
   #endpoint: QuicEndpoint | undefined;
+  #tunnels: TunnelPort | undefined;
   #look: Timer | undefined;
 
   private constructor(options: PeerPortOptions) {
@@ -87,9 +106,31 @@ export class PeerPort {
     this.#cookies = new CookieMint(options.random.bytes(32));
   }
 
-  /** @throws what `QuicEndpoint.open` throws. */
+  /**
+   * Listens by UDP, and by TCP on the same numbers.
+   * @throws what `QuicEndpoint.open` and `TunnelPort.open` throw.
+   */
   static async open(options: PeerPortOptions): Promise<PeerPort> {
     const port = new PeerPort(options);
+    const anyPort = options.listen.some((address) => address.port === 0);
+    for (let left = anyPort ? ATTEMPTS : 1; port.#endpoint === undefined; left--) {
+      const endpoint = await port.#openEndpoint();
+      try {
+        port.#tunnels = await port.#openTunnels(endpoint);
+        port.#endpoint = endpoint;
+      } catch (error) {
+        await endpoint.close();
+        // The number that was free for UDP is taken for TCP: another may be free for both.
+        const taken = error instanceof ChattyError && error.code === 'CHATTY_PORT_IN_USE';
+        if (left <= 1 || !taken) throw error;
+      }
+    }
+    port.#lookLater();
+    return port;
+  }
+
+  async #openEndpoint(): Promise<QuicEndpoint> {
+    const options = this.#options;
     const endpoint = await QuicEndpoint.open({
       identity: options.identity,
       clock: options.clock,
@@ -98,7 +139,7 @@ export class PeerPort {
       alpn: [RENDEZVOUS_ALPN],
       accept: {
         admit: () => ({ kind: 'plain' }),
-        onConnection: (connection) => port.#accept(connection),
+        onConnection: (connection) => this.#accept(connection),
         retryAbove: RETRY_ABOVE,
       },
       limits: { maxStreams: 4, receiveWindowBytes: RECEIVE_WINDOW_BYTES, ...options.limits },
@@ -106,12 +147,33 @@ export class PeerPort {
     });
     endpoint.onStun = (datagram, remote, local) => {
       const now = options.clock.now();
-      const answer = answerBinding(datagram, remote, (source) => port.#cookies.mint(source, now));
+      const answer = answerBinding(datagram, remote, (source) => this.#cookies.mint(source, now));
       if (answer !== undefined) endpoint.send(answer, remote, local);
     };
-    port.#endpoint = endpoint;
-    port.#lookLater();
-    return port;
+    endpoint.onRelay = (datagram, remote, local) => {
+      options.handlers.relay(datagram, { type: 'udp', remote, local });
+    };
+    return endpoint;
+  }
+
+  #openTunnels(endpoint: QuicEndpoint): Promise<TunnelPort> {
+    const { identity, clock, tunnelLimits, handlers } = this.#options;
+    return TunnelPort.open({
+      ...{ identity, clock, listen: endpoint.addresses, limits: tunnelLimits },
+      opened: (tunnel) => {
+        tunnel.onDatagram = (datagram) => {
+          try {
+            if (datagram[0] === RELAY_FIRST_BYTE) {
+              handlers.relay(datagram, { type: 'tunnel', tunnel: tunnel.id });
+            } else endpoint.deliver(datagram, 'relay', tunnel);
+          } catch (error) {
+            handlers.failed(error);
+            tunnel.end();
+          }
+        };
+        tunnel.onEnd = () => this.#endTunnel(tunnel);
+      },
+    });
   }
 
   get addresses(): readonly Address[] {
@@ -124,12 +186,33 @@ export class PeerPort {
     if (quic === undefined) return undefined;
     const completed = this.#opened;
     const failed = quic.accepted - quic.handshakes - completed;
-    return { handshakes: { completed, failed }, dropped: quic.dropped };
+    const tunnels = this.#tunnels?.stats ?? { open: 0, dropped: 0 };
+    return { handshakes: { completed, failed }, dropped: quic.dropped, tunnels };
   }
 
   /** The address that a STUN cookie given out here proves. */
   checkCookie(cookie: Uint8Array, now: number): Address | undefined {
     return this.#cookies.check(cookie, now);
+  }
+
+  /** A cookie that proves an address to whoever checks it here. */
+  mintCookie(source: Address, now: number): Uint8Array {
+    return this.#cookies.mint(source, now);
+  }
+
+  /** Where a connection comes from at this moment; undefined: it is gone. */
+  linkOf(connection: number): RelayLink | undefined {
+    const line = this.#lines.get(connection);
+    if (line === undefined) return undefined;
+    const { remote, local, carrier } = line.connection;
+    if (carrier === undefined) return { type: 'udp', remote, local };
+    return carrier instanceof Tunnel ? { type: 'tunnel', tunnel: carrier.id } : undefined;
+  }
+
+  /** Sends a relay frame, which has to stay as it is until the event loop has turned. */
+  sendRelayed(link: RelayLink, datagram: Uint8Array): void {
+    if (link.type === 'udp') this.#endpoint?.send(datagram, link.remote, link.local);
+    else this.#tunnels?.find(link.tunnel)?.send(datagram);
   }
 
   /** Sends one frame, given without its length. A peer that reads too slowly is cut off. */
@@ -158,18 +241,20 @@ export class PeerPort {
     this.#look?.cancel();
     for (const timer of this.#lingering) timer.cancel();
     await this.#endpoint?.close(0, 'the server is stopping');
+    await this.#tunnels?.close();
   }
 
   #accept(connection: QuicConnection): void {
     const { handlers } = this.#options;
     const line: Line = {
-      ...{ connection, stream: undefined, source: connection.remote },
+      ...{ connection, stream: undefined },
+      source: connection.carrier === undefined ? connection.remote : undefined,
       ...{ finished: false, begun: 0, begunAt: 0 },
     };
     this.#opened += 1;
     this.#lines.set(connection.id, line);
     const key = Buffer.from(connection.peerFingerprint).toString('hex');
-    handlers.opened(connection.id, { key, source: connection.remote });
+    handlers.opened(connection.id, { key, source: line.source });
     connection.onStream = (stream) => {
       if (line.stream === undefined) this.#control(line, stream);
       else stream.destroy();
@@ -178,6 +263,25 @@ export class PeerPort {
       this.#lines.delete(connection.id);
       handlers.closed(connection.id);
     });
+  }
+
+  /** A registration ends with its tunnel: nobody can be told anything by it any more. */
+  #endTunnel(tunnel: Tunnel): void {
+    for (const { connection } of this.#lines.values()) {
+      if (connection.carrier === tunnel) connection.close(0, 'the tunnel is closed');
+    }
+  }
+
+  /** Ends tunnels that are there for nothing. */
+  #endIdleTunnels(): void {
+    const tooOld = this.#options.clock.now() - TUNNEL_IDLE_MS;
+    const idle = new Set<unknown>();
+    for (const tunnel of this.#tunnels?.tunnels ?? []) {
+      if (tunnel.openedAt < tooOld) idle.add(tunnel);
+    }
+    if (idle.size === 0) return;
+    for (const { connection } of this.#lines.values()) idle.delete(connection.carrier);
+    for (const tunnel of idle) if (tunnel instanceof Tunnel) tunnel.end();
   }
 
   #control(line: Line, stream: QuicStream): void {
@@ -221,10 +325,11 @@ export class PeerPort {
       for (const [id, line] of this.#lines) {
         if (line.begun > 0 && line.begunAt < tooOld) this.#options.handlers.garbled(id);
         const { remote } = line.connection;
-        if (sameAddress(line.source, remote)) continue;
+        if (line.source === undefined || sameAddress(line.source, remote)) continue;
         line.source = remote;
         this.#options.handlers.sighted(id, remote);
       }
+      this.#endIdleTunnels();
       this.#lookLater();
     });
   }

@@ -19,6 +19,9 @@ import { PeerPort, type PeerPortStats } from './peer-port.ts';
 import type { MemberState } from './membership.ts';
 import type { ReplicationEffect } from './replication.ts';
 import { ReplicatedTable } from './replicated-table.ts';
+import type { RelayLimits } from './relay-budget.ts';
+import type { RelayStats } from './relay-table.ts';
+import { Relays } from './relays.ts';
 
 export interface RendezvousSettings {
   /** Peers registered here at once (default 50,000). */
@@ -34,6 +37,8 @@ export interface RendezvousSettings {
   readonly namesPerKey: number;
   /** Records of the peer table, which holds all servers' peers (default 1,000,000: 1.8 GB). */
   readonly maxRecords: number;
+  /** What is relayed for peers who cannot reach each other; undefined: nothing. */
+  readonly relay: RelayLimits | undefined;
   /** How long peers have to move elsewhere before a draining server stops (default 10,000). */
   readonly drainMs: number;
   readonly quic: Partial<QuicLimits>;
@@ -58,6 +63,8 @@ export interface RendezvousStats {
   /** Registrations asked for, by what came of them: `accepted`, or why not. */
   readonly registrations: Readonly<Record<string, number>>;
   readonly port: PeerPortStats;
+  /** Undefined: nothing is relayed here. */
+  readonly relay: RelayStats | undefined;
 }
 
 export interface RendezvousServerOptions {
@@ -82,12 +89,22 @@ export interface RendezvousServerOptions {
   readonly observer?: RendezvousObserver | undefined;
 }
 
+/** A conversation with files on the way; many of them on one server with a network of 1 Gbit/s. */
+const DEFAULT_RELAY_LIMITS: RelayLimits = {
+  pairBytesPerSecond: 2 ** 20,
+  pairBytes: 2 ** 30,
+  pairTimeMs: 4 * 3_600_000,
+  bytesPerSecond: 64 * 2 ** 20,
+  pairs: 20_000,
+};
+
 const DEFAULT_SETTINGS: RendezvousSettings = {
   maxPeers: 50_000,
   peersPerSource: 4_000,
   registrationsPerMinute: 12_000,
   namesPerKey: 64,
   maxRecords: 1_000_000,
+  relay: DEFAULT_RELAY_LIMITS,
   drainMs: 10_000,
   quic: {},
 };
@@ -96,10 +113,13 @@ const DEFAULT_SETTINGS: RendezvousSettings = {
 const SPARE_CONNECTIONS = 1_000;
 /** The same from one source prefix. */
 const SPARE_PER_SOURCE = 100;
+/** A tunnel takes some 150 KB, five times what UDP does; few networks block UDP. */
+const TUNNELS = { total: 8_192, perSource: 1_024 };
 
 const NO_PORT: PeerPortStats = {
   handshakes: { completed: 0, failed: 0 },
   dropped: { junk: 0, unknown: 0, invalid: 0, refused: 0, limit: 0, path: 0 },
+  tunnels: { open: 0, dropped: 0 },
 };
 
 /**
@@ -117,6 +137,7 @@ export class RendezvousServer {
   readonly #introducer: Introducer;
   readonly #desk: PeerDesk;
   readonly #names: NameHash;
+  readonly #relays: Relays;
   readonly #registrations: Record<string, number> = { accepted: 0 };
   #port: PeerPort | undefined;
   #cluster: Cluster | undefined;
@@ -130,15 +151,23 @@ export class RendezvousServer {
     this.id = id;
     this.#options = options;
     this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
-    const { maxRecords, namesPerKey } = this.#settings;
+    const { maxRecords, namesPerKey, relay } = this.#settings;
     this.#table = new ReplicatedTable({ records: maxRecords });
-    this.#introducer = new Introducer(id, this.#table, { namesPerKey });
+    this.#relays = new Relays({
+      ...{ clock: options.clock, random: options.random, table: this.#table, limits: relay },
+      port: () => this.#port,
+    });
+    this.#introducer = new Introducer(id, this.#table, {
+      namesPerKey,
+      canRelay: (server) => this.#relays.servers.canRelay(server),
+    });
     this.#names = new NameHash(options.random);
     this.#desk = new PeerDesk({
       serverId: id,
       introducer: this.#introducer,
       checkCookie: (cookie, now) => this.#port?.checkCookie(cookie, now),
       admission: new Admission(this.#settings),
+      relays: this.#relays.servers,
     });
     this.ready = new Promise((resolve) => {
       this.#becomeReady = resolve;
@@ -187,6 +216,7 @@ export class RendezvousServer {
       members: this.#cluster?.members ?? { linked: 0, broken: 0, removed: 0, left: 0 },
       registrations: { ...this.#registrations },
       port: this.#port?.stats ?? NO_PORT,
+      relay: this.#relays.stats,
     };
   }
 
@@ -220,6 +250,7 @@ export class RendezvousServer {
 
   async #stop(): Promise<void> {
     this.#deskTimer?.cancel();
+    this.#relays.stop();
     await this.#port?.close();
     await this.#cluster?.stop();
   }
@@ -236,10 +267,12 @@ export class RendezvousServer {
     this.#port = port;
     const cluster = await this.#openCluster();
     this.#cluster = cluster;
+    const peerAddresses = advertised(peerNames, port.addresses);
+    this.#relays.servers.know(this.id, this.#relays.secret, peerAddresses);
     cluster.join({
       id: this.id,
       incarnation: Math.max(1, Math.round(clock.wallClock())),
-      peerAddresses: advertised(peerNames, port.addresses),
+      peerAddresses,
       clusterAddresses: advertised(clusterNames, cluster.addresses),
       certificate: identity.certDer,
     });
@@ -256,6 +289,7 @@ export class RendezvousServer {
         maxConnectionsPerPrefix: peersPerSource + SPARE_PER_SOURCE,
         ...quic,
       },
+      tunnelLimits: TUNNELS,
       handlers: {
         opened: (connection, sighting) => {
           desk.opened(connection, sighting, this.#moment());
@@ -269,6 +303,7 @@ export class RendezvousServer {
           this.#run(desk.closed(connection, this.#moment()));
           this.#noticeEmpty();
         },
+        relay: (datagram, from) => this.#relays.receive(datagram, from),
         failed: (error) =>
           logger.error('failed over what a peer sent', { reason: reasonOf(error) }),
       },
@@ -279,6 +314,7 @@ export class RendezvousServer {
     const { clusterListen, loadBalancers, tls, clock, random, logger } = this.#options;
     return Cluster.listen({
       ...{ selfId: this.id, listen: clusterListen, loadBalancers, tls, clock, random, logger },
+      relaySecret: this.#relays.secret,
       table: {
         snapshot: () => this.#introducer.snapshot(),
         seq: () => this.#introducer.seq,
@@ -289,7 +325,10 @@ export class RendezvousServer {
         replicated: (owner, effects) => {
           for (const effect of effects) this.#introduced(this.#replicated(owner, effect));
         },
-        purge: (owner) => this.#introduced(this.#introducer.purge(owner, this.#moment())),
+        purge: (owner) => {
+          this.#introduced(this.#introducer.purge(owner, this.#moment()));
+          this.#relays.servers.forget(owner);
+        },
         serve: () => {
           logger.info('serving', { server: this.id });
           this.#desk.serve();
@@ -301,6 +340,9 @@ export class RendezvousServer {
 
   #replicated(owner: string, effect: ReplicationEffect): readonly IntroducerEffect[] {
     switch (effect.type) {
+      case 'linked':
+        this.#relays.servers.know(owner, effect.relaySecret, effect.member.peerAddresses);
+        return [];
       case 'upsert':
         return this.#introducer.upsertRemote(effect.record, this.#moment());
       case 'remove':
@@ -331,6 +373,9 @@ export class RendezvousServer {
           break;
         case 'update':
           this.#cluster?.changed(effect.update);
+          break;
+        case 'relay':
+          this.#relays.open(effect.own, effect.friend, effect.connection);
           break;
         case 'note':
           this.#note(effect.event, effect.name);

@@ -32,7 +32,13 @@ export interface ReplicationSource {
 
 export type ReplicationEffect =
   /** The other side has said who it is; once, and before anything else. */
-  | { readonly type: 'linked'; readonly member: Member; readonly facts: readonly MemberFact[] }
+  | {
+      readonly type: 'linked';
+      readonly member: Member;
+      readonly facts: readonly MemberFact[];
+      /** Empty: it does not relay. */
+      readonly relaySecret: Uint8Array;
+    }
   | { readonly type: 'upsert'; readonly record: PeerRecord }
   | { readonly type: 'remove'; readonly key: RecordKey }
   /** The snapshot is whole: what the other side owned beside these records is gone. */
@@ -231,7 +237,8 @@ export class ReplicationSession {
     const member = memberFromWire(hello.member);
     if (member === undefined) return this.#close('its hello does not say who it is');
     this.#other = member;
-    return [{ type: 'linked', member, facts: factsFromWire(hello.members, MAX_FACTS) }];
+    const facts = factsFromWire(hello.members, MAX_FACTS);
+    return [{ type: 'linked', member, facts, relaySecret: hello.relaySecret }];
   }
 
   #part({ records, last, seq }: Snapshot, owner: string): readonly ReplicationEffect[] {
