@@ -158,7 +158,7 @@ export function newSession(): SessionId {
 export class TestPeer {
   readonly name: string;
   readonly identity: Identity;
-  readonly #endpoint: QuicEndpoint;
+  readonly endpoint: QuicEndpoint;
   readonly connection: QuicConnection;
   readonly stream: QuicStream;
   readonly #frames: ServerFrame[] = [];
@@ -172,7 +172,7 @@ export class TestPeer {
   ) {
     this.name = name;
     this.identity = identity;
-    this.#endpoint = endpoint;
+    this.endpoint = endpoint;
     this.connection = connection;
     this.stream = connection.openStream();
     const decoder = new FrameDecoder(MAX_RENDEZVOUS_FRAME_BYTES);
@@ -262,12 +262,12 @@ export class TestPeer {
   async dial(server: Reachable, alpn: string): Promise<QuicConnection> {
     const [remote] = server.peerAddresses;
     if (remote === undefined) throw new Error('the server has no address');
-    return this.#endpoint.dial({ remote, alpn, verify: () => true });
+    return this.endpoint.dial({ remote, alpn, verify: () => true });
   }
 
   async leave(): Promise<void> {
     this.connection.close();
-    await this.#endpoint.close();
+    await this.endpoint.close();
   }
 }
 

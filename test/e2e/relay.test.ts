@@ -1,0 +1,212 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Address } from '../../src/base/address.ts';
+import {
+  encodeRelayFrame,
+  readRelayFrame,
+  type RelayFrame,
+  relayProof,
+} from '../../src/path/relay-frame.ts';
+import type { RelayOffer } from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
+import { addressFromWire } from '../../src/rpc/wire-address.ts';
+import {
+  type ClusterSecrets,
+  clusterSecrets,
+  eventually,
+  TestCluster,
+  type TestPeer,
+} from './rendezvous-support.ts';
+
+let secrets: ClusterSecrets;
+let cluster: TestCluster;
+const sockets: Socket[] = [];
+
+beforeAll(async () => {
+  secrets = await clusterSecrets();
+});
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.close();
+  await cluster.end();
+});
+
+/** One side of a relay: what it sends and gets, from the socket of its registration or from another. */
+class Side {
+  readonly got: RelayFrame[] = [];
+  readonly #offer: RelayOffer;
+  readonly #send: (datagram: Uint8Array, to: Address) => void;
+
+  constructor(offer: RelayOffer | undefined, send: (datagram: Uint8Array, to: Address) => void) {
+    if (offer === undefined) throw new Error('there is no offer');
+    this.#offer = offer;
+    this.#send = send;
+  }
+
+  static of(peer: TestPeer, offer: RelayOffer | undefined): Side {
+    const side = new Side(offer, (datagram, to) => peer.endpoint.send(datagram, to));
+    peer.endpoint.onRelay = (datagram) => side.#take(datagram);
+    return side;
+  }
+
+  static async elsewhere(offer: RelayOffer | undefined): Promise<Side> {
+    const socket = createSocket('udp4');
+    sockets.push(socket);
+    socket.bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    const side = new Side(offer, (datagram, to) => socket.send(datagram, to.port, to.host));
+    socket.on('message', (datagram) => side.#take(datagram));
+    return side;
+  }
+
+  get types(): string[] {
+    return this.got.map(({ type }) => type);
+  }
+
+  bind(cookie?: Uint8Array): void {
+    const channel = this.#channel;
+    const proof = relayProof(this.#offer.proof, channel, cookie);
+    this.send({ type: 'bind', channel, proof, cookie });
+  }
+
+  say(text: string): void {
+    const payload = Buffer.concat([Buffer.from([0x40]), Buffer.from(text)]);
+    this.send({ type: 'data', channel: this.#channel, payload });
+  }
+
+  send(frame: RelayFrame): void {
+    const address = addressFromWire(this.#offer.addresses[0]);
+    if (address !== undefined) this.#send(encodeRelayFrame(frame), address);
+  }
+
+  get #channel(): string {
+    return this.#offer.channel.toString('hex');
+  }
+
+  #take(datagram: Uint8Array): void {
+    const frame = readRelayFrame(Buffer.from(datagram));
+    if (frame !== undefined && frame.channel === this.#channel) this.got.push(frame);
+  }
+
+  /** What the friend said. */
+  get heard(): string[] {
+    return this.got.flatMap((frame) =>
+      frame.type === 'data' ? [Buffer.from(frame.payload).toString('latin1', 1)] : [],
+    );
+  }
+}
+
+/** Alice waits on the first server, bob comes on the last; what each is offered. */
+async function meet(
+  servers: Parameters<TestCluster['register']>[0][],
+  bobEndpoint: { relayRefused?: boolean } = {},
+) {
+  const [first] = servers;
+  const last = servers.at(-1);
+  if (first === undefined || last === undefined) throw new Error('there is no server');
+  const alice = await cluster.register(first, 'alice', { friends: ['bob'] });
+  await eventually(() => cluster.servers.every(({ counts }) => counts.records === 1)).toBe(true);
+  const bob = await cluster.register(last, 'bob', { friends: ['alice'], endpoint: bobEndpoint });
+  const [toAlice, toBob] = await Promise.all([alice.next('match'), bob.next('match')]);
+  return { alice, bob, offers: { alice: toAlice.relays, bob: toBob.relays } };
+}
+
+describe('two peers on one server', () => {
+  it('talk by it at once, from the sockets that they registered from', async () => {
+    cluster = new TestCluster(secrets);
+    const server = await cluster.server();
+    const { alice, bob, offers } = await meet([server]);
+    expect(offers.alice.map(({ serverId }) => serverId)).toEqual([server.id]);
+    const [one, other] = [Side.of(alice, offers.alice[0]), Side.of(bob, offers.bob[0])];
+    one.say('hello');
+    await eventually(() => other.heard).toEqual(['hello']);
+    other.say('good day');
+    await eventually(() => one.heard).toEqual(['good day']);
+    expect(server.stats.relay).toMatchObject({ pairs: 1, relayedDatagrams: 2 });
+  });
+
+  it('are offered no relay where one of them refuses it', async () => {
+    cluster = new TestCluster(secrets);
+    const server = await cluster.server();
+    const { offers } = await meet([server], { relayRefused: true });
+    expect(offers).toEqual({ alice: [], bob: [] });
+    expect(server.stats.relay?.pairs).toBe(0);
+  });
+});
+
+describe('two peers on two servers', () => {
+  it('are both offered the two, that of whoever came second first', async () => {
+    cluster = new TestCluster(secrets);
+    await cluster.balancer();
+    const servers = [await cluster.server(), await cluster.server()];
+    const { alice, bob, offers } = await meet(servers);
+    const ids = servers.map(({ id }) => id).reverse();
+    expect(offers.alice.map(({ serverId }) => serverId)).toEqual(ids);
+    expect(offers.bob.map(({ serverId }) => serverId)).toEqual(ids);
+    const [one, other] = [Side.of(alice, offers.alice[0]), Side.of(bob, offers.bob[0])];
+    one.say('lost: this server does not know where I am');
+    one.bind();
+    // Servers saw alice here, so she is taken at her word for now.
+    await eventually(() => one.types).toEqual(['challenge', 'bound', 'challenge']);
+    expect(one.got[1]).toMatchObject({ friendBound: true });
+    await eventually(() => other.types).toEqual(['bound']);
+    one.say('hello');
+    await eventually(() => other.heard).toEqual(['hello']);
+    other.say('good day');
+    await eventually(() => one.heard).toEqual(['good day']);
+  });
+
+  it('talk from where no server has seen them, once they have proven that they receive there', async () => {
+    cluster = new TestCluster(secrets);
+    await cluster.balancer();
+    const servers = [await cluster.server(), await cluster.server()];
+    const { bob, offers } = await meet(servers);
+    const [one, other] = [await Side.elsewhere(offers.alice[0]), Side.of(bob, offers.bob[0])];
+    one.bind();
+    await eventually(() => one.types).toEqual(['challenge']);
+    const [challenge] = one.got;
+    if (challenge?.type !== 'challenge') throw new Error('it was no challenge');
+    one.bind(challenge.cookie);
+    await eventually(() => one.types).toEqual(['challenge', 'bound']);
+    one.say('hello');
+    await eventually(() => other.heard).toEqual(['hello']);
+    other.say('good day');
+    await eventually(() => one.heard).toEqual(['good day']);
+  });
+
+  it('are offered only the server that relays', async () => {
+    cluster = new TestCluster(secrets);
+    await cluster.balancer();
+    const servers = [
+      await cluster.server(),
+      await cluster.server({ settings: { relay: undefined } }),
+    ];
+    const { alice, bob, offers } = await meet(servers);
+    expect(offers.bob.map(({ serverId }) => serverId)).toEqual([servers[0]?.id]);
+    const [one, other] = [Side.of(alice, offers.alice[0]), Side.of(bob, offers.bob[0])];
+    other.bind();
+    await eventually(() => other.types).toContain('bound');
+    one.say('hello');
+    await eventually(() => other.heard).toEqual(['hello']);
+    expect(servers[1]?.stats.relay).toBeUndefined();
+  });
+});
+
+describe('strangers at a relay', () => {
+  it('get nothing, and nobody gets anything from them', async () => {
+    cluster = new TestCluster(secrets);
+    const server = await cluster.server();
+    const { alice, offers } = await meet([server]);
+    const one = Side.of(alice, offers.alice[0]);
+    const [offer] = offers.bob;
+    if (offer === undefined) throw new Error('there is no offer');
+    const thief = await Side.elsewhere({ ...offer, proof: Buffer.alloc(16) });
+    thief.bind();
+    thief.say('short');
+    one.say('for bob only');
+    await eventually(() => server.stats.relay?.relayedDatagrams).toBe(1);
+    await eventually(() => server.stats.relay?.dropped).toMatchObject({ forged: 1, unbound: 1 });
+    expect(one.got).toEqual([]);
+    expect(thief.got).toEqual([]);
+  });
+});
