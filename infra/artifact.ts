@@ -2,8 +2,9 @@ import { S3BucketPublicAccessBlock } from '@cdktf/provider-aws/lib/s3-bucket-pub
 import { S3BucketServerSideEncryptionConfigurationA } from '@cdktf/provider-aws/lib/s3-bucket-server-side-encryption-configuration/index.js';
 import { S3Bucket } from '@cdktf/provider-aws/lib/s3-bucket/index.js';
 import { S3Object } from '@cdktf/provider-aws/lib/s3-object/index.js';
+import { TerraformLocal } from 'cdktf';
 import { Construct } from 'constructs';
-import { PreparedFile } from './prepared.ts';
+import { needing, PreparedFile } from './prepared.ts';
 
 export interface ArtifactOptions {
   readonly name: string;
@@ -23,7 +24,7 @@ export class Artifact extends Construct {
   constructor(scope: Construct, id: string, { name, path }: ArtifactOptions) {
     super(scope, id);
     const file = PreparedFile.at(this, 'path', path);
-    this.sha256 = file.sha256;
+    this.sha256 = new TerraformLocal(this, 'sha256', file.sha256).asString;
     const bucket = new S3Bucket(this, 'bucket', {
       bucketPrefix: `${name}-artifact-`,
       forceDestroy: true,
@@ -45,7 +46,7 @@ export class Artifact extends Construct {
       key,
       source: file.path,
       dependsOn: [closed, encrypted],
-      lifecycle: file.needed('The artifact'),
+      lifecycle: needing('The artifact is', [file]),
     });
     this.bucket = bucket.id;
     this.arn = `${bucket.arn}/${key}`;

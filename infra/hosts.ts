@@ -41,7 +41,7 @@ export class Hosts extends Construct {
   add(count: number, ownOf: (index: number) => Own): readonly Instance[] {
     const { name, region, role, network, artifact, secrets } = this.#options;
     const { image, instanceType, securityGroupId } = this.#options;
-    const keys = { path: secrets.path, version: secrets.versionOf(role) };
+    const keys = { path: secrets.path, version: secrets.versions[role] };
     return Array.from({ length: count }, (_, index) => {
       const number = index + 1;
       const { host } = new Node(this, `${number}`, {

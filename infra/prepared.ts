@@ -16,7 +16,8 @@ export class PreparedFile {
   /** A number that changes with it: the first 28 bits of its SHA-256. */
   readonly version: number;
   readonly path: string;
-  readonly #exists: string;
+  /** A condition. */
+  readonly exists: string;
 
   private constructor(path: string) {
     this.path = path;
@@ -24,7 +25,7 @@ export class PreparedFile {
     this.sha256 = Fn.try([Fn.filesha256(path), MISSING]) as string;
     const digits = Fn.substr(this.sha256, 0, 7);
     this.version = Fn.try([Fn.parseint(digits, 16), 0]) as number;
-    this.#exists = Fn.fileexists(path) as unknown as string;
+    this.exists = Fn.fileexists(path) as unknown as string;
   }
 
   /** The file at a path that a local value holds: Terraform checks nothing that refers to nothing. */
@@ -37,17 +38,15 @@ export class PreparedFile {
     const local = new TerraformLocal(scope, id, folder).asString;
     return (name) => new PreparedFile(Fn.join('/', [local, name]));
   }
+}
 
-  /** Refuses a plan without the file, and says how to make it. @param what - what it is. */
-  needed(what: string): TerraformResourceLifecycle {
-    return {
-      createBeforeDestroy: true,
-      precondition: [
-        {
-          condition: this.#exists,
-          errorMessage: `${what} is missing: there is no file ${this.path}. Make it with: npm run deploy:prepare`,
-        },
-      ],
-    };
-  }
+/** Refuses a plan without the files, and says how to make them. @param what - with its verb. */
+export function needing(what: string, files: readonly PreparedFile[]): TerraformResourceLifecycle {
+  return {
+    createBeforeDestroy: true,
+    precondition: files.map(({ exists, path }) => ({
+      condition: exists,
+      errorMessage: `${what} missing: there is no file ${path}. Make it with: npm run deploy:prepare`,
+    })),
+  };
 }

@@ -1,10 +1,12 @@
 import { SsmParameter } from '@cdktf/provider-aws/lib/ssm-parameter/index.js';
-import { Fn } from 'cdktf';
+import { Fn, TerraformLocal } from 'cdktf';
 import { Construct } from 'constructs';
-import { PreparedFile } from './prepared.ts';
+import { needing, PreparedFile } from './prepared.ts';
 import { type Role, ROLES } from './role.ts';
 
 const CA_FILE = 'ca.pem';
+/** What `chatty` knows the authority by. */
+const PIN_FILE = 'ca.pin';
 const certificateFile = (role: Role): string => `${role}.pem`;
 const keyFile = (role: Role): string => `${role}-key.pem`;
 
@@ -31,35 +33,36 @@ export class Secrets extends Construct {
   readonly caPem: string;
   /** The pin of the authority, as `chatty` takes it. */
   readonly caPin: string;
+  /** Changes with the certificates that hosts of a role use. */
+  readonly versions: Readonly<Record<Role, string>>;
   readonly #parameters = new Map<string, SsmParameter>();
-  readonly #file: (name: string) => PreparedFile;
 
   constructor(scope: Construct, id: string, { name, pki }: SecretsOptions) {
     super(scope, id);
-    this.#file = PreparedFile.in(this, 'pki', pki);
+    const file = PreparedFile.in(this, 'pki', pki);
+    const version = (role: Role): string => {
+      const certificates = [CA_FILE, certificateFile(role)].map((pem) => file(pem).content);
+      const hash = Fn.sha256(Fn.join('', certificates));
+      return new TerraformLocal(this, `${role}-version`, Fn.substr(hash, 0, 8)).asString;
+    };
     this.path = `/${name}/tls`;
-    this.caPem = this.#file(CA_FILE).content;
-    this.caPin = Fn.trimspace(this.#file('ca.pin').content);
-    for (const file of new Set(ROLES.flatMap(filesOf))) {
-      const parameter = new SsmParameter(this, file.replace('.pem', ''), {
-        name: `${this.path}/${file}`,
+    this.caPem = file(CA_FILE).content;
+    this.caPin = new TerraformLocal(this, 'pin', Fn.trimspace(file(PIN_FILE).content)).asString;
+    this.versions = { loadbalancer: version('loadbalancer'), rendezvous: version('rendezvous') };
+    for (const pem of new Set(ROLES.flatMap(filesOf))) {
+      const parameter = new SsmParameter(this, pem.replace('.pem', ''), {
+        name: `${this.path}/${pem}`,
         type: 'SecureString',
-        valueWo: Fn.sensitive(this.#file(file).content) as string,
-        valueWoVersion: this.#file(file).version,
-        lifecycle: this.#file(file).needed('A key of the cluster'),
+        valueWo: Fn.sensitive(file(pem).content) as string,
+        valueWoVersion: file(pem).version,
+        lifecycle: needing('The cluster’s keys are', [file(pem), file(PIN_FILE)]),
       });
-      this.#parameters.set(file, parameter);
+      this.#parameters.set(pem, parameter);
     }
   }
 
   /** What a role's hosts read. */
   parametersOf(role: Role): readonly SsmParameter[] {
     return filesOf(role).flatMap((file) => this.#parameters.get(file) ?? []);
-  }
-
-  /** Changes with the certificates that hosts of a role use. */
-  versionOf(role: Role): string {
-    const certificates = [this.caPem, this.#file(certificateFile(role)).content];
-    return Fn.substr(Fn.sha256(Fn.join('', certificates)), 0, 8);
   }
 }
