@@ -1,8 +1,8 @@
-import { type Address, familyOf, formatAddress } from '../base/address.ts';
+import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError, type ErrorCode, ERRORS, reasonOf } from '../base/errors.ts';
 import { stripControl } from '../base/name.ts';
-import type { QuicConnection, QuicEndpoint } from '../quic/index.ts';
+import type { QuicEndpoint } from '../quic/index.ts';
 import { FramedStream } from '../rpc/framed-stream.ts';
 import { MAX_RENDEZVOUS_FRAME_BYTES } from '../rpc/frames.ts';
 import type { Endpoint, Fault, SessionId, Wish } from '../rpc/generated/chatty/v1/common.ts';
@@ -13,15 +13,13 @@ import {
   ServerToPeer,
   type WishConflict,
 } from '../rpc/generated/chatty/v1/rendezvous.ts';
-import { negotiate, OWN_PROTOCOL, RENDEZVOUS_ALPN } from '../rpc/protocol.ts';
-import { addressesFromWire, addressFromWire } from '../rpc/wire-address.ts';
+import { negotiate, OWN_PROTOCOL } from '../rpc/protocol.ts';
+import { addressFromWire } from '../rpc/wire-address.ts';
+import { dialServer, type ServerLine } from './server-dial.ts';
+import type { Tunnel } from './tunnel.ts';
 
-/** How long a handshake, the answer to the hello and that to a keep-alive may take, each. */
+/** How long the answer to the hello may take. */
 const ANSWER_MS = 3_000;
-/** Servers drop a connection that is silent for longer than 40 s; home routers forget at 20–30 s. */
-const KEEP_ALIVE_MS = 15_000;
-/** The wait before the next of a server's addresses is tried beside the ones before. */
-const NEXT_ADDRESS_MS = 250;
 
 /** What a peer says of itself to every server it registers with. */
 export interface Presence {
@@ -35,6 +33,8 @@ export interface RegistrationEvents {
   registered(observed: Address | undefined): void;
   match(found: MatchFound): void;
   conflict(conflict: WishConflict): void;
+  /** A datagram came by a tunnel; it is the callee's to change. */
+  tunnelled?(datagram: Uint8Array, tunnel: Tunnel): void;
   /** The server asks to be left; the registration stands until then. */
   moving(): void;
   /** The registration is over or was never made; called once, last. */
@@ -49,7 +49,8 @@ export class Registration {
   readonly #presence: Presence;
   readonly #events: RegistrationEvents;
   readonly #abort = new AbortController();
-  #connection: QuicConnection | undefined;
+  readonly #tunnelAfterMs: number;
+  #line: ServerLine | undefined;
   #frames: FramedStream<ServerToPeer, PeerToServer> | undefined;
   #answerTimer: Timer | undefined;
   #ended = false;
@@ -59,6 +60,8 @@ export class Registration {
     server: Server,
     options: {
       readonly endpoint: QuicEndpoint;
+      /** How long UDP has for itself before the tunnel is tried beside it. */
+      readonly tunnelAfterMs?: number;
       readonly clock: Clock;
       readonly presence: Presence;
       readonly events: RegistrationEvents;
@@ -69,12 +72,18 @@ export class Registration {
     this.#clock = options.clock;
     this.#presence = options.presence;
     this.#events = options.events;
+    this.#tunnelAfterMs = options.tunnelAfterMs ?? 500;
     this.#open().catch((error: unknown) => this.#end(asChattyError(error)));
   }
 
   /** The server's address that the connection goes to. */
   get remote(): Address | undefined {
-    return this.#connection?.remote;
+    return this.#line?.remote;
+  }
+
+  /** What the connection lies on where the network lets no UDP through. */
+  get tunnel(): Tunnel | undefined {
+    return this.#line?.tunnel;
   }
 
   wish(wish: Wish, withdraw: boolean): void {
@@ -97,12 +106,19 @@ export class Registration {
   }
 
   async #open(): Promise<void> {
-    const connection = await this.#dial();
+    const line = await dialServer(this.server, {
+      endpoint: this.#endpoint,
+      clock: this.#clock,
+      signal: this.#abort.signal,
+      tunnelAfterMs: this.#tunnelAfterMs,
+      received: (datagram, tunnel) => this.#events.tunnelled?.(datagram, tunnel),
+    });
+    const { connection } = line;
     if (this.#ended) {
       connection.close();
       return;
     }
-    this.#connection = connection;
+    this.#line = line;
     void connection.closed.then(({ reason }) =>
       this.#end(new ChattyError('CHATTY_TRANSPORT', `the server's connection ended: ${reason}`)),
     );
@@ -130,46 +146,6 @@ export class Registration {
         firstFlights: [],
       },
     });
-  }
-
-  /** Tries the server's addresses one after the other, without waiting for the ones before to fail. */
-  async #dial(): Promise<QuicConnection> {
-    const families = new Set(this.#endpoint.addresses.map(familyOf));
-    const usable = addressesFromWire(this.server.addresses, 8).filter((address) =>
-      families.has(familyOf(address)),
-    );
-    if (usable.length === 0) {
-      throw new ChattyError('CHATTY_TRANSPORT', 'the server has no address this computer can use');
-    }
-    const { certificate } = this.server;
-    const others = new AbortController();
-    const attempts = usable.map(async (remote, index) => {
-      const signal = AbortSignal.any([this.#abort.signal, others.signal]);
-      await this.#clock.sleep(index * NEXT_ADDRESS_MS, signal);
-      const connection = await this.#endpoint.dial({
-        remote,
-        alpn: RENDEZVOUS_ALPN,
-        verify: (der) => Buffer.compare(der, certificate) === 0,
-        handshakeTimeoutMs: ANSWER_MS,
-        keepAliveMs: KEEP_ALIVE_MS,
-        keepAliveAnswerMs: ANSWER_MS,
-        signal,
-      });
-      if (signal.aborted) {
-        connection.close();
-        throw new ChattyError('CHATTY_TRANSPORT', 'another address answered first');
-      }
-      others.abort(new ChattyError('CHATTY_TRANSPORT', 'another address answered first'));
-      return connection;
-    });
-    try {
-      return await Promise.any(attempts);
-    } catch (error) {
-      const reasons =
-        error instanceof AggregateError ? error.errors.map(reasonOf) : [reasonOf(error)];
-      const tried = usable.map((address, i) => `${formatAddress(address)}: ${reasons[i] ?? ''}`);
-      throw new ChattyError('CHATTY_TRANSPORT', tried.join('; '), { cause: error });
-    }
   }
 
   #receive(message: ServerToPeer): void {
@@ -213,7 +189,7 @@ export class Registration {
     this.#ended = true;
     this.#answerTimer?.cancel();
     this.#abort.abort(error);
-    const connection = this.#connection;
+    const connection = this.#line?.connection;
     // What was queued in this turn (a leave) goes out before the close.
     if (connection !== undefined) setImmediate(() => connection.close());
     this.#events.ended(error, retryAfterMs);
