@@ -15,6 +15,7 @@ import { cpuMs, rssBytes, serveTasks } from '../worker.ts';
 const LOOPBACK: Address = { host: '127.0.0.1', port: 0 };
 const MANY = 100_000;
 const lagsMs: number[] = [];
+let running: RendezvousServer | undefined;
 const common = {
   listen: [LOOPBACK],
   clusterListen: [LOOPBACK],
@@ -52,7 +53,13 @@ const tasks = {
       },
     });
     await server.ready;
+    running = server;
     return started(server);
+  },
+
+  /** Leaves as on SIGTERM. */
+  drain: async () => {
+    await running?.drain();
   },
 
   /** How long changes of other servers took to be heard here, since this was last asked. */
