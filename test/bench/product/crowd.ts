@@ -68,6 +68,7 @@ class Waiting {
       keepAliveAnswerMs: ANSWER_MS,
     });
     const peer = new Waiting(connection.openStream());
+    void connection.closed.then(() => peer.#wanted?.refused(new Error('the connection is closed')));
     const welcome = peer.next('welcome');
     peer.send({
       $case: 'hello',
