@@ -9,6 +9,8 @@ export {
   isSafeTarget,
 } from './candidate-rules.ts';
 export type { Credentials } from './check-message.ts';
+export { classifyNat } from './nat-classification.ts';
+export type { NatClassification, Observation } from './nat-classification.ts';
 export { PathAgent } from './path-agent.ts';
 export type { PathEffect, PathInput } from './path-events.ts';
 export { relayAddress } from './relay-address.ts';
@@ -19,6 +21,9 @@ export {
   type RelayFrame,
   type RelayLimit,
 } from './relay-frame.ts';
+export { GuessTurn, PortGuess } from './port-guess.ts';
+export type { GuessProgress, PortGuessEffect, PortGuessInput } from './port-guess.ts';
+export type { GuessTarget, NatReport } from './port-prediction.ts';
 export { answerBinding, encodeServerProbe, readServerAnswer } from './stun-server.ts';
 export type { ServerObservation } from './stun-server.ts';
 export { parseStun, type StunMessage, usernameOf } from './stun.ts';

@@ -16,6 +16,8 @@ const REPORT_AFTER_MS = 100;
 const FRESH_WITHIN_MS = 600;
 /** Attempts at predicted ports, each from fresh reports; random ones are tried once. */
 const MAX_ATTEMPTS = 3;
+/** A friend that reports anew after all attempts have failed is tried again, but not at once. */
+const TRY_AGAIN_MS = 10_000;
 /** How often it is looked whether it is this friend's turn. */
 const TURN_CHECK_MS = 50;
 /** How often the user is told. */
@@ -101,6 +103,7 @@ export class PortGuess {
   #next = 0;
   #probes = 0;
   #firstAttemptAt: number | undefined;
+  #gaveUpAt: number | undefined;
   #progressAt = 0;
   #effects: PortGuessEffect[] = [];
 
@@ -176,6 +179,8 @@ export class PortGuess {
     const before = this.#friend?.nat.lastObserved;
     this.#friend = { nat, reflexive };
     if (before === undefined || sameAddress(before, nat.lastObserved)) return;
+    // It is there again, perhaps in another network: what failed then need not fail now.
+    if (this.#gaveUpAt !== undefined && now - this.#gaveUpAt >= TRY_AGAIN_MS) this.#restart(now);
     this.#friendIsFresh = true;
     // The ports it will be at have moved: from there on, at once.
     if (this.#phase === 'sending' && this.plan === 'aim') this.#open(now);
@@ -189,6 +194,7 @@ export class PortGuess {
     this.#ownIsFresh = false;
     this.#friendIsFresh = false;
     this.#firstAttemptAt = undefined;
+    this.#gaveUpAt = undefined;
   }
 
   #advance(now: number): void {
@@ -286,6 +292,7 @@ export class PortGuess {
     if (this.#firstAttemptAt !== undefined) this.#tell(state, now);
     this.#stop();
     this.#phase = 'resting';
+    if (state === 'given-up') this.#gaveUpAt = now;
   }
 
   #stop(): void {

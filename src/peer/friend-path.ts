@@ -2,15 +2,18 @@ import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { PathClass } from '../base/path-class.ts';
 import {
+  type GuessProgress,
   type Path,
   type PathAgent,
   type PathEffect,
   type PathInput,
+  type PortGuessInput,
   parseStun,
   type RelayLimit,
 } from '../path/index.ts';
 import type { Carrier } from '../quic/index.ts';
 import type { RelayOffer } from './match.ts';
+import type { PortGuesser } from './port-guesser.ts';
 import { RelayClient, type RelayRoute } from './relay-client.ts';
 
 /** RFC 7983 §7. */
@@ -27,13 +30,20 @@ export interface FriendPathEvents {
   lost(): void;
   /** A relaying server drops what is too much. */
   relayLimited?(limit: RelayLimit): void;
+  /** Ports are guessed, or that is over. */
+  guessing?(progress: GuessProgress): void;
 }
 
 export interface FriendPathOptions {
   readonly agent: PathAgent;
   readonly clock: Clock;
-  /** Sends from the socket that everything goes through; false where it could not. */
-  send(datagram: Uint8Array, remote: Address): boolean;
+  /**
+   * Sends from the socket that everything goes through, or from the one `Path.local` names; false
+   * where it could not.
+   */
+  send(datagram: Uint8Array, remote: Address, local?: Address): boolean;
+  /** Guesses ports where ordinary checks find no path. */
+  readonly guesser?: PortGuesser;
   /** The ways to a relaying server, best first. */
   routesTo?(offer: RelayOffer): readonly RelayRoute[];
   /** Takes a QUIC datagram that came over a relay; it is valid only during the call. */
@@ -51,6 +61,7 @@ export class FriendPath implements Carrier {
   /** The relays between us and the friend. */
   readonly relays: RelayClient;
   #timer: Timer | undefined;
+  #isDirect = false;
   #closed = false;
 
   constructor(options: FriendPathOptions) {
@@ -88,12 +99,20 @@ export class FriendPath implements Carrier {
         : clock.setTimer(deadline - clock.now(), () => this.step({ type: 'tick' }));
     const best = this.best;
     this.relays.want(best?.via !== 'udp' || best.checkedAt === undefined);
+    this.#tellGuesser();
     if (best !== undefined && !hadPath) this.#options.events.ready();
     if (best === undefined && hadPath) this.#options.events.lost();
   }
 
+  #tellGuesser(): void {
+    const isDirect = this.#options.agent.paths.some(({ via }) => via === 'udp');
+    if (isDirect === this.#isDirect) return;
+    this.#isDirect = isDirect;
+    this.#options.guesser?.step({ type: 'direct', connected: isDirect });
+  }
+
   #carryOut(effect: PathEffect): void {
-    if (effect.type === 'send') this.#transmit(effect.datagram, effect.remote);
+    if (effect.type === 'send') this.#transmit(effect.datagram, effect.remote, effect.local);
     else if (effect.type === 'answered') this.#options.events.opened();
     else if (effect.type === 'selected') this.#options.events.selected(effect.path);
     // Rounds without a path, `failed` included, are nothing to act on here: as long as there is none,
@@ -106,12 +125,14 @@ export class FriendPath implements Carrier {
     if (path === undefined || this.#closed) return;
     const isDoubtful = path.presumed && best?.presumed === false;
     // A relay that may not work, and a path that does or will: the friend takes what comes first.
-    if (isDoubtful) this.#transmit(datagram, best.remote);
-    if (!isDoubtful || best.checkedAt === undefined) this.#transmit(datagram, path.remote);
+    if (isDoubtful) this.#transmit(datagram, best.remote, best.local);
+    if (!isDoubtful || best.checkedAt === undefined) {
+      this.#transmit(datagram, path.remote, path.local);
+    }
   }
 
-  #transmit(datagram: Uint8Array, remote: Address): void {
-    if (!this.relays.send(datagram, remote)) this.#options.send(datagram, remote);
+  #transmit(datagram: Uint8Array, remote: Address, local: Address | undefined): void {
+    if (!this.relays.send(datagram, remote)) this.#options.send(datagram, remote, local);
   }
 
   #receiveRelayed(payload: Uint8Array, remote: Address): void {
@@ -129,8 +150,20 @@ export class FriendPath implements Carrier {
     return this.relays.serverAt(path.remote) ?? path.remote;
   }
 
-  classOf(remote: Address): PathClass | undefined {
-    return this.#closed ? undefined : this.#options.agent.classOf(remote);
+  /** @param local the socket it came to; one of all the peer's, or one that ports are guessed from. */
+  classOf(remote: Address, local?: Address): PathClass | undefined {
+    if (this.#closed) return undefined;
+    return this.#options.agent.classOf(remote, this.socketOf(local));
+  }
+
+  /** A socket as in `Path.local`: undefined for those that everything goes through. */
+  socketOf(local: Address | undefined): Address | undefined {
+    return local !== undefined && this.#options.guesser?.has(local) === true ? local : undefined;
+  }
+
+  /** What the NATs do has become known, or was asked anew. */
+  natKnown(input: Extract<PortGuessInput, { type: 'own-nat' | 'friend-nat' }>): void {
+    if (!this.#closed) this.#options.guesser?.step(input);
   }
 
   close(): void {
@@ -138,6 +171,7 @@ export class FriendPath implements Carrier {
     this.#closed = true;
     this.#timer?.cancel();
     this.relays.close();
+    this.#options.guesser?.close();
     this.#options.onClose();
   }
 }

@@ -1,16 +1,16 @@
-import type { NetworkInterfaceInfo } from 'node:os';
-import { type Address, familyOf, formatAddress } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
+import { type Address, familyOf } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
 import { compareBytes } from '../base/identity.ts';
 import type { Random } from '../base/random.ts';
 import {
   type Candidate,
-  encodeServerProbe,
   gatherHostCandidates,
+  GuessTurn,
   PathAgent,
   parseStun,
+  PortGuess,
   readRelayFrame,
-  readServerAnswer,
   type ServerObservation,
   type StunMessage,
   usernameOf,
@@ -21,26 +21,22 @@ import {
   CandidateKind,
 } from '../rpc/generated/chatty/v1/common.ts';
 import type { Endpoint } from '../rpc/generated/chatty/v1/common.ts';
+import { compareSessions } from '../rpc/session-id.ts';
 import { addressFromWire, addressToWire } from '../rpc/wire-address.ts';
 import { FriendPath, type FriendPathEvents } from './friend-path.ts';
 import { HeldChecks } from './held-checks.ts';
 import type { Match, RelayOffer } from './match.ts';
+import { NatObserver } from './nat-observer.ts';
+import { guessTargetOf, natReportToWire } from './nat-report.ts';
+import { PortGuesser } from './port-guesser.ts';
 import type { RelayRoute } from './relay-client.ts';
+import { ServerProbes } from './server-probes.ts';
 
-/** A server that has not answered a probe after these many milliseconds will not. */
-const PROBE_AT_MS = [0, 100, 300, 700] as const;
-const PROBE_GIVE_UP_MS = 1_500;
 /** Bytes behind our ICE user name fragment and password (RFC 8445 §5.3 asks for 24 and 128 bits). */
 const UFRAG_BYTES = 9;
 const PASSWORD_BYTES = 18;
 
 type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>;
-
-interface Probe {
-  readonly remote: Address;
-  readonly transactionId: Uint8Array;
-  answered(observation: ServerObservation): void;
-}
 
 /**
  * What all paths of a peer share: its ICE credentials, its candidates, and the one handler of STUN
@@ -56,8 +52,13 @@ export class PathHost {
   readonly #password: string;
   /** With the friend's user name fragment. */
   readonly #paths = new Map<FriendPath, string>();
+  /** The sessions that paths lead to. */
+  readonly #matches = new Map<FriendPath, Match>();
   readonly #held: HeldChecks;
-  readonly #probes = new Set<Probe>();
+  readonly #probes: ServerProbes;
+  /** What our own NAT does. */
+  readonly nat: NatObserver;
+  readonly #turn = new GuessTurn();
 
   constructor(options: {
     readonly endpoint: QuicEndpoint;
@@ -67,6 +68,8 @@ export class PathHost {
     readonly ownFingerprint: Uint8Array;
     /** No byte may go over a relay. */
     readonly relayRefused?: boolean;
+    /** What our NAT does has become known, or was asked anew: friends are to be told. */
+    natReported?(): void;
   }) {
     this.#endpoint = options.endpoint;
     this.#clock = options.clock;
@@ -76,7 +79,23 @@ export class PathHost {
     this.#held = new HeldChecks(options.clock);
     this.#ufrag = this.#token(UFRAG_BYTES);
     this.#password = this.#token(PASSWORD_BYTES);
-    this.#endpoint.onStun = (datagram, remote) => this.#receive(datagram, remote);
+    this.#probes = new ServerProbes({
+      clock: options.clock,
+      random: options.random,
+      send: (datagram, remote, local) => this.#endpoint.send(datagram, remote, local),
+    });
+    this.nat = new NatObserver({
+      clock: options.clock,
+      openSocket: () => this.#endpoint.openSocket(4),
+      closeSocket: (local) => this.#endpoint.closeSocket(local),
+      ask: (server, local) => this.#probes.ask(server, local),
+      interfaces: () => networkInterfaces(),
+      reported: (nat) => {
+        for (const path of this.#paths.keys()) path.natKnown({ type: 'own-nat', nat });
+        options.natReported?.();
+      },
+    });
+    this.#endpoint.onStun = (datagram, remote, local) => this.#receive(datagram, remote, local);
     this.#endpoint.onRelay = (datagram, remote) => this.receiveRelay(datagram, remote, false);
   }
 
@@ -91,8 +110,10 @@ export class PathHost {
       kind: CandidateKind.CANDIDATE_KIND_HOST,
       address: addressToWire(address),
     }));
+    const { report } = this.nat;
     return {
       candidates,
+      ...(report === undefined ? {} : { nat: natReportToWire(report) }),
       ufrag: this.#ufrag,
       password: this.#password,
       relayRefused: this.#relayRefused,
@@ -123,31 +144,58 @@ export class PathHost {
       },
       this.#clock.now(),
     );
-    const path = new FriendPath({
+    const guesser = new PortGuesser({
+      guess: new PortGuess({ turn: this.#turn, random: this.#random }, this.#clock.now()),
+      clock: this.#clock,
+      openSocket: () => this.#endpoint.openSocket(4),
+      closeSocket: (local) => this.#endpoint.closeSocket(local),
+      check: (remote, local) => path.step({ type: 'guess', remote, local }),
+      isHeardAt: (local) => agent.isHeardAt(local),
+      socketClosed: (local) => path.step({ type: 'socket-closed', local }),
+      report: () => void this.nat.renew(),
+      progress: (progress) => options.events.guessing?.(progress),
+    });
+    const path: FriendPath = new FriendPath({
       agent,
       clock: this.#clock,
-      send: (datagram, remote) => this.#endpoint.send(datagram, remote),
+      send: (datagram, remote, local) => this.#endpoint.send(datagram, remote, local),
+      guesser,
       routesTo: (offer) => options.routesTo?.(offer) ?? [],
       deliver: (datagram, carrier) => this.#endpoint.deliver(datagram, 'relay', carrier),
       events: options.events,
-      onClose: () => this.#paths.delete(path),
+      onClose: () => {
+        this.#paths.delete(path);
+        this.#matches.delete(path);
+      },
     });
     this.#paths.set(path, ufrag);
     for (const { message, remote } of this.#held.take(`${this.#ufrag}:${ufrag}`)) {
       path.step({ type: 'stun', message, remote });
     }
-    if (!this.#relayRefused) path.relays.offer(match.relays ?? []);
+    this.#matches.set(path, match);
+    this.offerRelays(match);
+    path.natKnown({ type: 'own-nat', nat: this.nat.report });
+    tellFriendsNat(path, match.endpoint);
     return path;
   }
 
-  merge(path: FriendPath, endpoint: Endpoint, relays?: readonly RelayOffer[]): void {
+  /** The servers match a session that there are paths to again, perhaps with other relays. */
+  offerRelays({ key, session, relays }: Match): void {
+    if (this.#relayRefused) return;
+    for (const [path, match] of this.#matches) {
+      const isSame = compareBytes(match.key, key) === 0;
+      if (isSame && compareSessions(match.session, session) === 0) path.relays.offer(relays ?? []);
+    }
+  }
+
+  merge(path: FriendPath, endpoint: Endpoint): void {
     if (this.#paths.has(path)) this.#paths.set(path, endpoint.ufrag);
     path.step({
       type: 'remote-candidates',
       candidates: candidatesOf(endpoint),
       credentials: { ufrag: endpoint.ufrag, password: endpoint.password },
     });
-    if (!this.#relayRefused && relays !== undefined) path.relays.offer(relays);
+    tellFriendsNat(path, endpoint);
   }
 
   /** Takes a relay frame that came from `source`, by tunnel or not; valid only during the call. */
@@ -161,40 +209,26 @@ export class PathHost {
 
   /** Asks a server under which address it sees us. Resolves to undefined where none answers. */
   observe(remote: Address): Promise<ServerObservation | undefined> {
-    const transactionId = this.#random.bytes(12);
-    const datagram = encodeServerProbe(transactionId);
-    return new Promise((resolve) => {
-      const timers: Timer[] = [];
-      const done = (observation: ServerObservation | undefined): void => {
-        for (const timer of timers) timer.cancel();
-        this.#probes.delete(probe);
-        resolve(observation);
-      };
-      const probe: Probe = { remote, transactionId, answered: done };
-      this.#probes.add(probe);
-      for (const atMs of PROBE_AT_MS) {
-        timers.push(this.#clock.setTimer(atMs, () => this.#endpoint.send(datagram, remote)));
-      }
-      timers.push(this.#clock.setTimer(PROBE_GIVE_UP_MS, () => done(undefined)));
-    });
+    return this.#probes.ask(remote);
   }
 
   close(): void {
     for (const path of [...this.#paths.keys()]) path.close();
+    this.nat.close();
     this.#endpoint.onStun = undefined;
     this.#endpoint.onRelay = undefined;
   }
 
-  #receive(datagram: Uint8Array, remote: Address): void {
+  #receive(datagram: Uint8Array, remote: Address, local: Address): void {
     const message = parseStun(datagram);
     if (message === undefined) return;
-    for (const probe of this.#probes) {
-      if (formatAddress(probe.remote) !== formatAddress(remote)) continue;
-      const observation = readServerAnswer(message, probe.transactionId);
-      if (observation !== undefined) {
-        probe.answered(observation);
-        return;
-      }
+    const isOwn = this.#endpoint.addresses.includes(local);
+    if (this.#probes.receive(message, remote, isOwn ? undefined : local)) return;
+    if (!isOwn) {
+      // From where one friend's ports are guessed, only that friend is heard.
+      const guessing = [...this.#paths.keys()].find((path) => path.socketOf(local) !== undefined);
+      guessing?.step({ type: 'stun', message, remote, local });
+      return;
     }
     // An agent takes only what is authenticated for it, so at most one of them does.
     for (const path of this.#paths.keys()) path.step({ type: 'stun', message, remote });
@@ -227,6 +261,11 @@ const KINDS: ReadonlyMap<WireCandidate['kind'], Candidate['kind']> = new Map([
   [CandidateKind.CANDIDATE_KIND_SERVER_REFLEXIVE, 'srflx'],
   [CandidateKind.CANDIDATE_KIND_MAPPED, 'mapped'],
 ]);
+
+function tellFriendsNat(path: FriendPath, endpoint: Endpoint): void {
+  const { nat, reflexive } = guessTargetOf(endpoint) ?? {};
+  path.natKnown({ type: 'friend-nat', nat, reflexive });
+}
 
 /** What the wire says, without what is no candidate; the agent applies the rules. */
 function candidatesOf(endpoint: Endpoint): Candidate[] {
