@@ -267,6 +267,9 @@ export class Conversation {
         this.#report(new ChattyError('CHATTY_PROTOCOL', effect.message));
         this.#link.drop(effect.message);
         return;
+      case 'outdated':
+        this.#link.drop('greeted too early');
+        return;
       case 'accepted':
       case 'refused':
         return;

@@ -11,6 +11,8 @@ const GOODBYE_REPEAT_MS = 250;
 const GOODBYE_TRIES_MS = 1_000;
 /** On one connection: they need no acknowledgement, so nothing else bounds them. */
 const MAX_GOODBYES = 16;
+/** Towards so many sessions of the friend's, numbers are kept: of those tried at once there are two. */
+const MAX_NUMBERS = 8;
 /** What is kept of a friend's reason, in UTF-16 code units. */
 const MAX_REASON = 512;
 
@@ -23,7 +25,7 @@ interface OwnGreeting extends FriendGreeting {
 export interface ConversationMemory {
   /** The highest id used so far. */
   readonly lastId: number;
-  /** Its number. */
+  /** The highest of its numbers. */
   readonly conversation: bigint;
   /** By session of the friend's, the highest id that the program has taken. */
   readonly takenIds: ReadonlyMap<string, number>;
@@ -75,6 +77,11 @@ export type SessionEffect =
   | { readonly type: 'friend-left'; readonly reason: string }
   /** Our goodbye is over: the friend has answered, or cannot. */
   | { readonly type: 'left'; readonly answered: boolean }
+  /**
+   * What was said in greeting, on the connection that now should carry, is true no more: close it, and
+   * greet anew on another.
+   */
+  | { readonly type: 'outdated' }
   /** The friend breaks the protocol: close the connection. Its further frames are ignored. */
   | { readonly type: 'fault'; readonly message: string };
 
@@ -86,8 +93,14 @@ export type SessionEffect =
 export class ConversationSession {
   readonly #outbox: SessionOutbox;
   readonly #inbox: SessionInbox;
-  /** Our conversation's number: above that of every one before in this session of ours. */
-  readonly #conversation: bigint;
+  /** The highest number that a conversation of ours has had in this session of ours. */
+  #lastNumber: bigint;
+  /** By session of the friend's that was greeted and is not the present one, our number there. */
+  readonly #numbers = new Map<string, bigint>();
+  /** By session of the friend's, the number that was told there last. */
+  readonly #told = new Map<string, bigint>();
+  /** The present one's. */
+  #conversation: bigint | undefined;
   #friendSession: SessionId | undefined;
   /** The number of the friend's conversation; undefined while it has told none. */
   #friendConversation: bigint | undefined;
@@ -105,12 +118,12 @@ export class ConversationSession {
   constructor(before: ConversationMemory = NO_MEMORY) {
     this.#outbox = new SessionOutbox(before.lastId);
     this.#inbox = new SessionInbox(before.takenIds);
-    this.#conversation = before.conversation + 1n;
+    this.#lastNumber = before.conversation;
   }
 
   get memory(): ConversationMemory {
     const { lastId } = this.#outbox;
-    return { lastId, conversation: this.#conversation, takenIds: this.#inbox.takenIds };
+    return { lastId, conversation: this.#lastNumber, takenIds: this.#inbox.takenIds };
   }
 
   /** How many messages the friend has not acknowledged. */
@@ -129,7 +142,8 @@ export class ConversationSession {
    */
   greeting(friendSession: SessionId, friendConversation?: bigint): OwnGreeting {
     const known = this.#friendConversation;
-    const conversation = this.#conversation;
+    const conversation = this.#numberFor(friendSession);
+    keep(this.#told, formatSession(friendSession), conversation);
     const isAnew =
       !this.#isKnown(friendSession) ||
       this.#isOver ||
@@ -210,11 +224,14 @@ export class ConversationSession {
     now: number,
     effects: SessionEffect[],
   ): void {
-    const known = this.#friendSession;
-    if (known !== undefined && compareSessions(friendSession, known) < 0) {
-      this.#fault('a session older than the one known', effects);
+    const number = this.#numberFor(friendSession);
+    if ((this.#told.get(formatSession(friendSession)) ?? number) !== number) {
+      this.#connected = false;
+      effects.push({ type: 'outdated' });
       return;
     }
+    this.#numbers.delete(formatSession(friendSession));
+    this.#conversation = number;
     this.#outbox.rewind();
     if (!this.#isKnown(friendSession) || this.#isOver) this.#restart(friendSession);
     if (greeting !== undefined) this.#learn(greeting);
@@ -224,6 +241,18 @@ export class ConversationSession {
     if (greeting !== undefined) this.#greeted(greeting, effects);
     this.#flush(effects);
     this.#sendGoodbye(now, effects);
+  }
+
+  /**
+   * Our number towards this session of the friend's. One that is left for another and returned to is
+   * numbered anew, for what was said there has gone on without it.
+   */
+  #numberFor(friendSession: SessionId): bigint {
+    if (this.#isKnown(friendSession) && this.#conversation !== undefined) return this.#conversation;
+    const session = formatSession(friendSession);
+    const number = this.#numbers.get(session) ?? ++this.#lastNumber;
+    keep(this.#numbers, session, number);
+    return number;
   }
 
   #isKnown(friendSession: SessionId): boolean {
@@ -388,4 +417,12 @@ export class ConversationSession {
     this.#connected = false;
     effects.push({ type: 'fault', message: `the friend's program sent ${message}` });
   }
+}
+
+/** Keeps the last few. */
+function keep(numbers: Map<string, bigint>, session: string, number: bigint): void {
+  numbers.delete(session);
+  numbers.set(session, number);
+  const [oldest] = numbers.keys();
+  if (numbers.size > MAX_NUMBERS && oldest !== undefined) numbers.delete(oldest);
 }

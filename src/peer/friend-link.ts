@@ -6,12 +6,25 @@ import type { Path } from '../path/index.ts';
 import type { Carrier, QuicConnection } from '../quic/index.ts';
 import type { Endpoint, SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import type { FriendHello, FriendWelcome, PeerFrame } from '../rpc/generated/chatty/v1/peer.ts';
-import { negotiate, OWN_PROTOCOL } from '../rpc/protocol.ts';
-import { isSessionId } from '../rpc/session-id.ts';
 import { FriendConnection } from './friend-connection.ts';
+import {
+  type GreetingParties,
+  helloTo,
+  readHello,
+  readWelcome,
+  welcomeFrom,
+} from './friend-greeting.ts';
 import type { FriendPath, FriendPathEvents } from './friend-path.ts';
 import { errorFromFault } from './registration.ts';
-import type { ConnectionId, FriendGreeting, LinkEffect, LinkInput } from './link-events.ts';
+import {
+  type AttemptEffect,
+  type AttemptInput,
+  type ConnectionId,
+  type FriendGreeting,
+  isAttemptEffect,
+  type LinkEffect,
+  type LinkInput,
+} from './link-events.ts';
 import { LinkMachine } from './link-machine.ts';
 import type { Match } from './match.ts';
 
@@ -67,6 +80,13 @@ export interface FriendLinkHost {
   renewWish(friend: string): void;
 }
 
+/** What is under way to reach one of the friend's sessions. */
+interface Attempt {
+  path: FriendPath | undefined;
+  /** The last path that was best. */
+  lastBest: Path | undefined;
+}
+
 /** The link to one friend: carries out what the `LinkMachine` decides. */
 export class FriendLink {
   readonly friend: string;
@@ -74,11 +94,13 @@ export class FriendLink {
   readonly #events: FriendLinkEvents;
   readonly #machine: LinkMachine;
   readonly #connections = new Map<ConnectionId, FriendConnection>();
-  #path: FriendPath | undefined;
+  readonly #attempts: Record<'current' | 'beside', Attempt | undefined> = {
+    current: undefined,
+    beside: undefined,
+  };
   #timer: Timer | undefined;
   #lastConnection = 0;
-  /** The last path that was best, and the class the user was last told. */
-  #lastBest: Path | undefined;
+  /** The class of path that the user was last told. */
   #pathClass: PathClass | undefined;
   /** The first `connected` of the session waits for a path to tell of. */
   #firstUntold = false;
@@ -95,18 +117,44 @@ export class FriendLink {
     return this.#machine.match;
   }
 
-  get path(): FriendPath | undefined {
-    return this.#path;
+  /** The path to this friend that `remote` is the far end of. */
+  pathFrom(
+    remote: Address,
+  ): { readonly carrier: FriendPath; readonly pathClass: PathClass } | undefined {
+    // A session that is tried has answered there with credentials of its own: the one in use is, if
+    // anything, what was there before it.
+    for (const attempt of [this.#attempts.beside, this.#attempts.current]) {
+      const pathClass = attempt?.path?.classOf(remote);
+      if (attempt?.path !== undefined && pathClass !== undefined) {
+        return { carrier: attempt.path, pathClass };
+      }
+    }
+    return undefined;
+  }
+
+  /** Whether a connection came over a path to this friend. */
+  isCarrierOf({ carrier }: QuicConnection): boolean {
+    return this.#attemptOver(carrier) !== undefined;
   }
 
   matched(match: Match): void {
     this.#step({ type: 'match', match });
   }
 
-  /** A connection dialled by whoever holds this friend's key. */
+  /** A connection dialled by whoever holds this friend's key, over a path to this friend. */
   accept(quic: QuicConnection): void {
-    const id = this.#adopt(quic);
-    this.#step({ type: 'accepted', connection: id });
+    const attempt = this.#attemptOver(quic.carrier);
+    if (attempt === undefined) quic.close(0, 'the friend has started anew');
+    else this.#stepAttempt(attempt, { type: 'accepted', connection: this.#adopt(quic) });
+  }
+
+  #isConnectedOver({ path }: Attempt): boolean {
+    return [...this.#connections.values()].some(({ quic }) => quic.carrier === path);
+  }
+
+  #attemptOver(carrier: Carrier | undefined): Attempt | undefined {
+    const { current, beside } = this.#attempts;
+    return [current, beside].find((each) => each !== undefined && each.path === carrier);
   }
 
   /** Sends a frame over the connection in use; without one, it is lost. */
@@ -130,14 +178,10 @@ export class FriendLink {
     this.#step({ type: 'goodbye' });
     this.#closed = true;
     this.#timer?.cancel();
-    this.#leavePath();
-  }
-
-  /** Connections that are being closed still say so over the path, at the end of this turn. */
-  #leavePath(): void {
-    const path = this.#path;
-    this.#path = undefined;
-    if (path !== undefined) setImmediate(() => path.close());
+    for (const connection of this.#connections.values()) connection.close('goodbye');
+    this.#connections.clear();
+    this.#leave('current');
+    this.#leave('beside');
   }
 
   #step(input: LinkInput): void {
@@ -156,37 +200,23 @@ export class FriendLink {
   }
 
   #carryOut(effect: LinkEffect): void {
+    if (isAttemptEffect(effect)) {
+      this.#attempt('current', effect);
+      return;
+    }
     switch (effect.type) {
-      case 'punch':
-        this.#punch(effect.match);
-        this.#events.matched(effect.match);
+      case 'beside':
+        this.#attempt('beside', effect.effect);
         return;
-      case 'merge':
-        if (this.#path !== undefined) this.#host.merge(this.#path, effect.endpoint);
-        return;
-      case 'stop-punching':
-        this.#leavePath();
-        return;
-      case 'repunch':
-        this.#path?.step({ type: 'network-changed' });
+      case 'promote':
+        this.#promote();
         return;
       case 'ask-again':
         this.#host.renewWish(this.friend);
         return;
-      case 'dial':
-        void this.#dial(effect.key);
-        return;
       case 'send-hello':
-        this.#connections.get(effect.connection)?.send({
-          $case: 'hello',
-          value: this.#hello(effect.generation),
-        });
-        return;
       case 'send-welcome':
-        this.#connections.get(effect.connection)?.send({
-          $case: 'welcome',
-          value: this.#welcome(effect.generation, effect.conversation),
-        });
+        this.#greet(effect);
         return;
       case 'close':
         this.#connections.get(effect.connection)?.close(effect.reason);
@@ -219,24 +249,94 @@ export class FriendLink {
     }
   }
 
-  #punch(match: Match): void {
-    this.#leavePath();
-    this.#pathClass = undefined;
-    this.#lastBest = undefined;
-    this.#firstUntold = false;
-    this.#path = this.#host.punch(match, {
-      ready: () => this.#step({ type: 'path-ready' }),
-      lost: () => this.#step({ type: 'path-lost' }),
-      selected: (path) => this.#selected(path),
-    });
+  #greet(effect: Extract<LinkEffect, { type: 'send-hello' | 'send-welcome' }>): void {
+    const session = this.#machine.matchOf(effect.connection)?.session;
+    if (session === undefined) return;
+    const { generation } = effect;
+    const isHello = effect.type === 'send-hello';
+    const greeting = this.#events.greeting(session, isHello ? undefined : effect.conversation);
+    const said = { generation, greeting };
+    this.#connections
+      .get(effect.connection)
+      ?.send(
+        isHello
+          ? { $case: 'hello', value: helloTo(session, this.#parties, said) }
+          : { $case: 'welcome', value: welcomeFrom(this.#host.ownSession, said) },
+      );
   }
 
-  #selected(path: Path): void {
-    this.#lastBest = path;
-    for (const { quic } of this.#connections.values()) {
-      if (quic.role === 'dialer') quic.selectPath(path.pathClass);
+  get #parties(): GreetingParties {
+    const { ownName, ownSession } = this.#host;
+    return { ownName, ownSession, friend: this.friend };
+  }
+
+  /** Does what an effect wants of the attempt at the session in use, or at the one beside it. */
+  #attempt(slot: 'current' | 'beside', effect: AttemptEffect): void {
+    const attempt = this.#attempts[slot];
+    switch (effect.type) {
+      case 'punch':
+        this.#leave(slot);
+        this.#attempts[slot] = this.#punch(effect.match);
+        if (slot === 'current') this.#forgetTold();
+        this.#events.matched(effect.match);
+        return;
+      case 'merge':
+        if (attempt?.path !== undefined) this.#host.merge(attempt.path, effect.endpoint);
+        return;
+      case 'stop-punching':
+        this.#leave(slot);
+        return;
+      case 'repunch':
+        attempt?.path?.step({ type: 'network-changed' });
+        return;
+      case 'dial':
+        if (attempt !== undefined) void this.#dial(attempt, effect.key);
+        return;
     }
-    if (this.#connections.size === 0) return;
+  }
+
+  #punch(match: Match): Attempt {
+    const attempt: Attempt = { path: undefined, lastBest: undefined };
+    attempt.path = this.#host.punch(match, {
+      ready: () => this.#stepAttempt(attempt, { type: 'path-ready' }),
+      lost: () => this.#stepAttempt(attempt, { type: 'path-lost' }),
+      selected: (path) => this.#selected(attempt, path),
+    });
+    return attempt;
+  }
+
+  /** Steps the machine for an attempt, unless that has been left. */
+  #stepAttempt(attempt: Attempt, input: AttemptInput): void {
+    const { current, beside } = this.#attempts;
+    if (attempt === current) this.#step(input);
+    else if (attempt === beside) this.#step({ type: 'beside', input });
+  }
+
+  #promote(): void {
+    this.#leave('current');
+    this.#attempts.current = this.#attempts.beside;
+    this.#attempts.beside = undefined;
+    this.#forgetTold();
+  }
+
+  #forgetTold(): void {
+    this.#pathClass = undefined;
+    this.#firstUntold = false;
+  }
+
+  /** Connections that are being closed still say so over the path, at the end of this turn. */
+  #leave(slot: 'current' | 'beside'): void {
+    const path = this.#attempts[slot]?.path;
+    this.#attempts[slot] = undefined;
+    if (path !== undefined) setImmediate(() => path.close());
+  }
+
+  #selected(attempt: Attempt, path: Path): void {
+    attempt.lastBest = path;
+    for (const { quic } of this.#connections.values()) {
+      if (quic.role === 'dialer' && quic.carrier === attempt.path) quic.selectPath(path.pathClass);
+    }
+    if (attempt !== this.#attempts.current || !this.#isConnectedOver(attempt)) return;
     if (this.#firstUntold) this.#tellConnected(true);
     // A faster path of the same class changes nothing that anybody needs to be told.
     else if (this.#pathClass !== path.pathClass) this.#tellPath();
@@ -264,7 +364,8 @@ export class FriendLink {
   }
 
   #info(): ConnectionInfo | undefined {
-    const best = this.#path?.best ?? this.#lastBest;
+    const { current } = this.#attempts;
+    const best = current?.path?.best ?? current?.lastBest;
     const match = this.#machine.match;
     if (best === undefined || match === undefined) return undefined;
     this.#pathClass = best.pathClass;
@@ -277,21 +378,21 @@ export class FriendLink {
     };
   }
 
-  async #dial(key: Uint8Array): Promise<void> {
-    const path = this.#path;
+  async #dial(attempt: Attempt, key: Uint8Array): Promise<void> {
+    const { path } = attempt;
     try {
       if (path?.best === undefined) {
         throw new ChattyError('CHATTY_TRANSPORT', 'there is no path to the friend');
       }
       const quic = await this.#host.dial(path, path.best.pathClass, key);
-      if (path !== this.#path) {
+      const { current, beside } = this.#attempts;
+      if (attempt !== current && attempt !== beside) {
         quic.close(0, 'the friend has started anew');
         return;
       }
-      const connection = this.#adopt(quic);
-      this.#step({ type: 'dialled', connection });
+      this.#stepAttempt(attempt, { type: 'dialled', connection: this.#adopt(quic) });
     } catch (error) {
-      if (path === this.#path) this.#step({ type: 'dial-failed', reason: reasonOf(error) });
+      this.#stepAttempt(attempt, { type: 'dial-failed', reason: reasonOf(error) });
     }
   }
 
@@ -331,82 +432,27 @@ export class FriendLink {
   }
 
   #takeHello(connection: ConnectionId, hello: FriendHello): void {
-    const agreed = negotiate(hello.protocol, 'friend');
-    if ('fault' in agreed) {
-      this.#connections.get(connection)?.send({ $case: 'error', value: agreed.fault });
-      this.#events.fault(new ChattyError('CHATTY_VERSION', agreed.fault.message));
-    }
-    const { ownName, ownSession } = this.#host;
-    const meant =
-      hello.from === this.friend &&
-      hello.to === ownName &&
-      isSessionId(hello.fromSession) &&
-      hello.toSession?.startedAt === ownSession.startedAt &&
-      Buffer.compare(hello.toSession.nonce, ownSession.nonce) === 0;
-    if ('fault' in agreed || !meant) {
-      this.#refuse(connection, 'the hello is not for this conversation');
-      return;
-    }
-    this.#step({
-      type: 'hello',
-      connection,
-      session: hello.fromSession as SessionId,
-      generation: hello.generation,
-      greeting: {
-        conversation: hello.conversation,
-        toConversation: hello.toConversation,
-        receivedUpTo: hello.receivedUpTo,
-      },
-    });
+    const read = readHello(hello, this.#parties);
+    if ('fault' in read) {
+      this.#connections.get(connection)?.send({ $case: 'error', value: read.fault });
+      this.#events.fault(new ChattyError('CHATTY_VERSION', read.fault.message));
+      this.#refuse(connection, read.fault.message);
+    } else if ('refused' in read) this.#refuse(connection, read.refused);
+    else this.#step({ type: 'hello', connection, ...read });
   }
 
   #takeWelcome(connection: ConnectionId, welcome: FriendWelcome): void {
-    const agreed = negotiate(welcome.protocol, 'friend');
-    if ('fault' in agreed) {
-      this.#events.fault(new ChattyError('CHATTY_VERSION', agreed.fault.message));
-      this.#refuse(connection, agreed.fault.message);
-      return;
-    }
-    const { generation, conversation, receivedUpTo } = welcome;
-    // It answers our hello, which has told the number of ours.
-    const greeting = { conversation, toConversation: undefined, receivedUpTo };
-    this.#step({ type: 'welcome', connection, generation, greeting });
+    const read = readWelcome(welcome);
+    if ('fault' in read) {
+      this.#events.fault(new ChattyError('CHATTY_VERSION', read.fault.message));
+      this.#refuse(connection, read.fault.message);
+    } else if ('refused' in read) this.#refuse(connection, read.refused);
+    else this.#step({ type: 'welcome', connection, ...read });
   }
 
   #refuse(connection: ConnectionId, reason: string): void {
     this.#connections.get(connection)?.close(reason);
     this.#connections.delete(connection);
     this.#step({ type: 'closed', connection, reason });
-  }
-
-  #hello(generation: number): FriendHello {
-    const toSession = this.#machine.match?.session;
-    return {
-      protocol: OWN_PROTOCOL,
-      from: this.#host.ownName,
-      to: this.friend,
-      fromSession: this.#host.ownSession,
-      toSession,
-      generation,
-      ...this.#greeting(undefined),
-    };
-  }
-
-  #welcome(generation: number, friendConversation: bigint | undefined): FriendWelcome {
-    const { conversation, receivedUpTo } = this.#greeting(friendConversation);
-    return {
-      protocol: OWN_PROTOCOL,
-      fromSession: this.#host.ownSession,
-      generation,
-      conversation,
-      receivedUpTo,
-    };
-  }
-
-  #greeting(friendConversation: bigint | undefined): FriendGreeting {
-    const session = this.#machine.match?.session;
-    return session === undefined
-      ? { conversation: undefined, toConversation: undefined, receivedUpTo: 0n }
-      : this.#events.greeting(session, friendConversation);
   }
 }

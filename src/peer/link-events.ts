@@ -14,8 +14,8 @@ export interface FriendGreeting {
   readonly receivedUpTo: bigint;
 }
 
-export type LinkInput =
-  | { readonly type: 'match'; readonly match: Match }
+/** What happens while one of the friend's sessions is looked for. */
+export type AttemptInput =
   /** A path to the friend's session is checked in both directions. */
   | { readonly type: 'path-ready' }
   /** None is any more. */
@@ -24,7 +24,13 @@ export type LinkInput =
   /** The handshake of a connection we dialled is complete and the friend's key proven. */
   | { readonly type: 'dialled'; readonly connection: ConnectionId }
   /** The friend's key is proven on a connection it dialled. */
-  | { readonly type: 'accepted'; readonly connection: ConnectionId }
+  | { readonly type: 'accepted'; readonly connection: ConnectionId };
+
+export type LinkInput =
+  | { readonly type: 'match'; readonly match: Match }
+  | AttemptInput
+  /** The same, of the session that is tried beside the one in use. */
+  | { readonly type: 'beside'; readonly input: AttemptInput }
   /** The first frame of a connection the friend dialled. */
   | {
       readonly type: 'hello';
@@ -37,6 +43,7 @@ export type LinkInput =
   | {
       readonly type: 'welcome';
       readonly connection: ConnectionId;
+      readonly session: SessionId;
       readonly generation: number;
       readonly greeting: FriendGreeting;
     }
@@ -45,7 +52,8 @@ export type LinkInput =
   | { readonly type: 'goodbye' }
   | { readonly type: 'tick' };
 
-export type LinkEffect =
+/** What is to be done to look for one of the friend's sessions. */
+export type AttemptEffect =
   /** Forget the paths of any earlier session and start checking this one's. */
   | { readonly type: 'punch'; readonly match: Match }
   /** The same session has further candidates. */
@@ -53,9 +61,19 @@ export type LinkEffect =
   | { readonly type: 'stop-punching' }
   /** Start another round of checks. */
   | { readonly type: 'repunch' }
-  /** A goodbye is no longer fresh: ask the servers whether the friend is there again. */
+  | { readonly type: 'dial'; readonly key: Uint8Array };
+
+export type LinkEffect =
+  | AttemptEffect
+  /** The same for a session that is tried beside the one in use, whose paths stay. */
+  | { readonly type: 'beside'; readonly effect: AttemptEffect }
+  /** What was tried beside is the one in use from now on; the paths of the one before can go. */
+  | { readonly type: 'promote' }
+  /**
+   * A goodbye is no longer fresh, or one of the friend's sessions was sought in vain: ask the servers
+   * whether the friend is there.
+   */
   | { readonly type: 'ask-again' }
-  | { readonly type: 'dial'; readonly key: Uint8Array }
   | { readonly type: 'send-hello'; readonly connection: ConnectionId; readonly generation: number }
   | {
       readonly type: 'send-welcome';
@@ -74,7 +92,7 @@ export type LinkEffect =
       readonly session: SessionId;
       readonly greeting: FriendGreeting | undefined;
     }
-  /** The friend's greeting on the connection that carries our frames already. */
+  /** The friend's greeting where it changes nothing about which connection carries our frames. */
   | { readonly type: 'greeted'; readonly greeting: FriendGreeting }
   /** No path or no connection is left; the link goes on trying. */
   | { readonly type: 'reconnecting' }
@@ -84,3 +102,11 @@ export type LinkEffect =
   | { readonly type: 'disconnected' }
   /** So is one that never was. */
   | { readonly type: 'unreachable' };
+
+const ATTEMPT_EFFECTS: ReadonlySet<string> = new Set<AttemptEffect['type']>([
+  ...(['punch', 'merge', 'stop-punching', 'repunch', 'dial'] as const),
+]);
+
+export function isAttemptEffect(effect: LinkEffect): effect is AttemptEffect {
+  return ATTEMPT_EFFECTS.has(effect.type);
+}

@@ -44,7 +44,10 @@ export interface SessionMemory {
   readonly key: Uint8Array;
   readonly generation: number;
   readonly conversation: bigint;
+  /** The user was told of a connection. */
   readonly announced: boolean;
+  /** The friend has greeted in this session. */
+  readonly proven: boolean;
 }
 
 /**
@@ -61,6 +64,7 @@ export interface SessionMemory {
  */
 export class LinkSession {
   readonly #weAreLower: boolean;
+  readonly #begunAt: number;
   readonly #connections = new Map<ConnectionId, Connection>();
   #match: Match;
   #active: ConnectionId | undefined;
@@ -68,6 +72,9 @@ export class LinkSession {
   /** The friend's highest so far. */
   #conversation: bigint;
   #announced: boolean;
+  #proven: boolean;
+  /** While it is, connections are made and greeted on, and carry nothing: nobody is told of them. */
+  #onTrial: boolean;
   #pathReady = false;
   #dialling = false;
   #dialAt: number | undefined;
@@ -83,14 +90,19 @@ export class LinkSession {
     options: {
       readonly ownFingerprint: Uint8Array;
       readonly memory: SessionMemory | undefined;
+      /** Another session is in use until this one has proven to be there. */
+      readonly onTrial: boolean;
       readonly now: number;
     },
   ) {
     this.#match = match;
     this.#weAreLower = compareBytes(options.ownFingerprint, match.key) < 0;
+    this.#onTrial = options.onTrial;
     this.#generation = options.memory?.generation ?? 0;
     this.#conversation = options.memory?.conversation ?? 0n;
     this.#announced = options.memory?.announced ?? false;
+    this.#proven = options.memory?.proven ?? false;
+    this.#begunAt = options.now;
     this.#apartSince = options.now;
     this.#repunchAt = options.now + FIRST_REPUNCH_MS;
   }
@@ -103,11 +115,25 @@ export class LinkSession {
     return this.#active;
   }
 
+  /** Whether the friend has yet to prove that it has this session. */
+  get onTrial(): boolean {
+    return this.#onTrial;
+  }
+
+  /** Whether frames go over a connection on which the friend has greeted in this session. */
+  get isInUse(): boolean {
+    return this.#inUse()?.greeted === true;
+  }
+
+  has(id: ConnectionId): boolean {
+    return this.#connections.has(id);
+  }
+
   get memory(): SessionMemory {
     const { session, key } = this.#match;
     return {
       ...{ session, key, generation: this.#generation, conversation: this.#conversation },
-      announced: this.#announced,
+      ...{ announced: this.#announced, proven: this.#proven },
     };
   }
 
@@ -133,6 +159,13 @@ export class LinkSession {
     return this.#effects;
   }
 
+  /** This session is the one in use from now on: what was kept quiet is told. */
+  endTrial(): LinkEffect[] {
+    this.#effects = [];
+    this.#leaveTrial();
+    return this.#effects;
+  }
+
   /** Closes every connection. */
   end(reason: string): LinkEffect[] {
     const all = [...this.#connections.keys()];
@@ -143,19 +176,31 @@ export class LinkSession {
 
   /** Whether it is time to give the session up. */
   hopeless(now: number): boolean {
-    return this.#apartSince !== undefined && now >= this.#apartSince + GIVE_UP_MS;
+    const giveUpAt = this.#giveUpAt;
+    return giveUpAt !== undefined && now >= giveUpAt;
+  }
+
+  /** Refused again and again is not there either. */
+  get #giveUpAt(): number | undefined {
+    const apart = this.#apartSince ?? Infinity;
+    const refused = this.#proven || this.#connections.size > 0 ? Infinity : this.#begunAt;
+    const since = Math.min(apart, refused);
+    return since === Infinity ? undefined : since + GIVE_UP_MS;
   }
 
   nextDeadline(): number | undefined {
     const deadlines = [...this.#connections.values()].map(({ expiresAt }) => expiresAt);
     if (this.#mayDial()) deadlines.push(this.#dialAt);
-    if (this.#apartSince !== undefined) deadlines.push(this.#apartSince + GIVE_UP_MS);
+    deadlines.push(this.#giveUpAt);
     if (!this.#pathReady) deadlines.push(this.#repunchAt);
     const set = deadlines.filter((at) => at !== undefined);
     return set.length === 0 ? undefined : Math.min(...set);
   }
 
-  step(input: Exclude<LinkInput, { type: 'match' | 'goodbye' }>, now: number): LinkEffect[] {
+  step(
+    input: Exclude<LinkInput, { type: 'match' | 'goodbye' | 'beside' }>,
+    now: number,
+  ): LinkEffect[] {
     this.#effects = [];
     switch (input.type) {
       case 'path-ready':
@@ -247,8 +292,7 @@ export class LinkSession {
     });
     if (this.#connections.size === 1) {
       this.#apartSince = undefined;
-      this.#effects.push({ type: 'connected', connection: id, first: !this.#announced });
-      this.#announced = true;
+      if (!this.#onTrial) this.#announce(id);
     } else this.#together();
     if (!dialledByUs) {
       // The friend dials one at a time: what it dialled before and never greeted on is dead.
@@ -258,6 +302,25 @@ export class LinkSession {
     this.#effects.push({ type: 'send-hello', connection: id, generation: this.#generation });
     // Messages flow at once; only a connection in use that is certain to live is preferred.
     if (this.#active === undefined) this.#activate(id, undefined, now);
+  }
+
+  #announce(id: ConnectionId): void {
+    this.#effects.push({ type: 'connected', connection: id, first: !this.#announced });
+    this.#announced = true;
+  }
+
+  /** The friend has greeted in this session. */
+  #prove(): void {
+    this.#proven = true;
+    this.#leaveTrial();
+  }
+
+  #leaveTrial(): void {
+    if (!this.#onTrial) return;
+    this.#onTrial = false;
+    const [first] = this.#connections.keys();
+    if (first !== undefined) this.#announce(first);
+    if (this.#active !== undefined) this.#tellActive(this.#active, undefined);
   }
 
   #takeHello(input: Extract<LinkInput, { type: 'hello' }>, now: number): void {
@@ -280,6 +343,7 @@ export class LinkSession {
     }
     this.#generation = Math.max(this.#generation, generation);
     connection.greeted = true;
+    this.#prove();
     connection.generation = this.#generation;
     connection.conversation = this.#conversation;
     this.#effects.push({
@@ -288,7 +352,10 @@ export class LinkSession {
       generation: this.#generation,
       conversation: input.greeting.conversation,
     });
-    if (judgement === 'waits') return;
+    if (judgement === 'waits') {
+      this.#effects.push({ type: 'greeted', greeting: input.greeting });
+      return;
+    }
     this.#activate(id, input.greeting, now);
     if (judgement === 'replaces') {
       this.#closeOthers(id, (other) => !this.#mayYetWin(other, connection.generation), now);
@@ -315,17 +382,19 @@ export class LinkSession {
       this.#close(id, 'a welcome out of place', now);
       return;
     }
+    if (compareSessions(input.session, this.#match.session) !== 0) {
+      this.#close(id, 'another session than matched', now);
+      return;
+    }
     if (!this.#isPresent(id, input.greeting, now)) return;
     connection.greeted = true;
+    this.#prove();
     connection.conversation = this.#conversation;
     this.#generation = Math.max(this.#generation, input.generation);
     connection.generation = Math.max(connection.generation, input.generation);
-    if (this.#active === id) {
-      connection.expiresAt = undefined;
-      this.#effects.push({ type: 'greeted', greeting: input.greeting });
-    } else if (this.#weAreLower) {
-      this.#activate(id, input.greeting, now);
-    }
+    if (this.#active === id) connection.expiresAt = undefined;
+    if (this.#active !== id && this.#weAreLower) this.#activate(id, input.greeting, now);
+    else this.#effects.push({ type: 'greeted', greeting: input.greeting });
     // The dialer of the one that stays closes the other, now that it has the welcome: until then
     // the friend may still be using it.
     if (this.#active === id) this.#closeOthers(id, ({ greeted }) => greeted, now);
@@ -366,6 +435,10 @@ export class LinkSession {
     this.#active = id;
     const connection = this.#connections.get(id);
     if (connection?.greeted === true) connection.expiresAt = undefined;
+    if (!this.#onTrial) this.#tellActive(id, greeting);
+  }
+
+  #tellActive(id: ConnectionId, greeting: FriendGreeting | undefined): void {
     const { session } = this.#match;
     this.#effects.push({ type: 'activate', connection: id, session, greeting });
   }
@@ -422,12 +495,12 @@ export class LinkSession {
   #together(): void {
     if (this.#apartSince === undefined) return;
     this.#apartSince = undefined;
-    this.#effects.push({ type: 'restored' });
+    if (!this.#onTrial) this.#effects.push({ type: 'restored' });
   }
 
   #apart(now: number): void {
     if (this.#apartSince !== undefined) return;
     this.#apartSince = now;
-    if (this.#announced) this.#effects.push({ type: 'reconnecting' });
+    if (this.#announced && !this.#onTrial) this.#effects.push({ type: 'reconnecting' });
   }
 }

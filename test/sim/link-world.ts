@@ -3,14 +3,17 @@ import { compareBytes } from '../../src/base/identity.ts';
 import type { Random } from '../../src/base/random.ts';
 import { ConversationSession, type SessionInput } from '../../src/chat/session.ts';
 import type {
+  AttemptEffect,
+  AttemptInput,
   ConnectionId,
   FriendGreeting,
   LinkEffect,
   LinkInput,
 } from '../../src/peer/link-events.ts';
+import { isAttemptEffect } from '../../src/peer/link-events.ts';
 import { LinkMachine } from '../../src/peer/link-machine.ts';
 import type { Match } from '../../src/peer/match.ts';
-import type { SessionId } from '../../src/rpc/generated/chatty/v1/common.ts';
+import type { Endpoint, SessionId } from '../../src/rpc/generated/chatty/v1/common.ts';
 import type { PeerFrame } from '../../src/rpc/generated/chatty/v1/peer.ts';
 import { compareSessions, formatSession } from '../../src/rpc/session-id.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -37,6 +40,8 @@ interface End {
   readonly id: ConnectionId;
   readonly label: string;
   readonly dialledHere: boolean;
+  /** To which session, where it was dialled here. */
+  readonly to: SessionId | undefined;
   open: boolean;
   /** The other side's, once that side has accepted. */
   peer: End | undefined;
@@ -48,6 +53,8 @@ interface End {
 
 /** The paths to one session of the friend's, from one side. */
 interface Paths {
+  readonly to: SessionId;
+  readonly ufrag: string;
   ready: boolean;
   checkingUntil: number;
 }
@@ -56,6 +63,8 @@ interface Paths {
 export class Process {
   readonly who: Who;
   readonly session: SessionId;
+  /** Tells its credentials from those of others. */
+  readonly ufrag: string;
   label: string;
   machine: LinkMachine;
   conversation = new ConversationSession();
@@ -65,7 +74,9 @@ export class Process {
   readonly received: string[] = [];
   said = 0;
   readonly #fingerprint: Uint8Array;
+  /** To the session in use, and to the one tried beside it. */
   paths: Paths | undefined;
+  beside: Paths | undefined;
   timer: Timer | undefined;
   dead = false;
   lastId = 0;
@@ -74,6 +85,7 @@ export class Process {
     this.who = who;
     this.session = session;
     this.label = `${'AB'.charAt(who)}${session.startedAt}`;
+    this.ufrag = this.label;
     this.#fingerprint = fingerprint;
     this.machine = new LinkMachine(fingerprint);
   }
@@ -87,6 +99,10 @@ export class Process {
     this.firsts.clear();
     this.received.splice(0);
     this.said = 0;
+  }
+
+  get attempts(): readonly Paths[] {
+    return [this.paths, this.beside].filter((each) => each !== undefined);
   }
 
   get openEnds(): readonly End[] {
@@ -107,6 +123,7 @@ export interface Cluster {
 export class World {
   readonly clock: VirtualClock;
   readonly trace: string[] = [];
+  /** The newest run of each one's program. */
   readonly people: [Process, Process];
   /** How often either user was told that the friend is lost for the moment. */
   reconnects = 0;
@@ -115,6 +132,8 @@ export class World {
   readonly #swift: boolean;
   readonly #fingerprints: readonly [Uint8Array, Uint8Array];
   readonly #cluster: Cluster | undefined;
+  /** Every program that runs; an older one of a person's may outlive a newer. */
+  #running: Process[] = [];
   #starts = 0;
   #connections = 0;
   #linkUp = true;
@@ -132,6 +151,7 @@ export class World {
     this.people = [this.#newProcess(0), this.#newProcess(1)];
     // In a cluster programs begin when it says so.
     if (options.cluster !== undefined) for (const process of this.people) process.dead = true;
+    else this.#running = [...this.people];
     this.#note(`the lower fingerprint is ${this.isLower(0) ? 'A' : 'B'}'s`);
   }
 
@@ -188,11 +208,10 @@ export class World {
 
   #match(to: Process, friend: Process, friendWasWaiting: boolean, delayMs: number): void {
     this.after(delayMs, () => {
-      const endpoint = { candidates: [], ufrag: friend.label, password: '', relayRefused: false };
       const key = this.#fingerprints[friend.who];
       this.#step(to, {
         type: 'match',
-        match: { session: friend.session, key, endpoint, friendWasWaiting },
+        match: { session: friend.session, key, endpoint: endpointOf(friend), friendWasWaiting },
       });
     });
   }
@@ -209,16 +228,32 @@ export class World {
 
   // --- what can go wrong ---
 
+  /** A server tells one side of a session of the friend's that there is not. */
+  lie(who: Who): void {
+    const process = this.people[who];
+    const friend = this.friendOf(process);
+    const startedAt = BigInt(1_000_000 + this.#random.below(1_000_000));
+    const session = { startedAt, nonce: Buffer.from(this.#random.bytes(16)) };
+    const ufrag = this.chance(50) ? friend.ufrag : 'nobody';
+    const endpoint = { ...endpointOf(friend), ufrag };
+    const key = this.#fingerprints[friend.who];
+    this.#note(`LIE to ${process.label}`);
+    const match = { session, key, endpoint, friendWasWaiting: this.chance(50) };
+    this.#step(process, { type: 'match', match });
+  }
+
   breakNetwork(): void {
     if (!this.#linkUp) return;
     this.#linkUp = false;
     const outage = ++this.#outage;
     this.#note('NETWORK down');
     const still = (): boolean => !this.#linkUp && this.#outage === outage;
-    for (const process of this.people) {
-      this.after(PATH_LOST_MS + this.between(0, 500), () => {
-        if (still()) this.#losePath(process);
-      });
+    for (const process of this.#running) {
+      for (const paths of process.attempts) {
+        this.after(PATH_LOST_MS + this.between(0, 500), () => {
+          if (still()) this.#losePath(process, paths);
+        });
+      }
       for (const end of process.openEnds) {
         this.after(IDLE_MS + this.between(-500, 500), () => {
           if (still()) this.#closeEnd(end, 'idle');
@@ -232,12 +267,14 @@ export class World {
     this.#linkUp = true;
     this.#note('NETWORK up');
     this.#findPaths();
-    for (const process of this.people) for (const end of process.openEnds) this.#deliverAll(end);
+    for (const process of this.#running) {
+      for (const end of process.openEnds) this.#deliverAll(end);
+    }
   }
 
   /** One side's way out changes: its paths are gone for a while. */
   losePathOf(who: Who): void {
-    this.#losePath(this.people[who]);
+    this.#losePath(this.people[who], this.people[who].paths);
   }
 
   /** One side's QUIC gives a connection up; the other may hear of it, or not. */
@@ -296,13 +333,15 @@ export class World {
     if (old.dead) return;
     this.#note(`END ${old.label}${graceful ? ', with goodbye' : ''}`);
     if (graceful) {
-      const friend = this.friendOf(old);
-      if (this.#carriesBoth(old) && this.#linkUp) this.#step(friend, { type: 'goodbye' });
+      const friend = this.#talksWith(old);
+      if (friend !== undefined && this.#linkUp) this.#step(friend, { type: 'goodbye' });
       this.#step(old, { type: 'goodbye' });
     }
     old.dead = true;
     old.timer?.cancel();
     old.paths = undefined;
+    old.beside = undefined;
+    this.#running = this.#running.filter((each) => each !== old);
     for (const end of old.openEnds) {
       end.open = false;
       this.#abandon(end);
@@ -312,13 +351,17 @@ export class World {
 
   #begin(process: Process): void {
     this.people[process.who] = process;
+    this.#running.push(process);
     this.#loseMismatchedPaths();
   }
 
-  #carriesBoth(process: Process): boolean {
+  /** Whose frames go over the same connection as this one's. */
+  #talksWith(process: Process): Process | undefined {
     const { active } = process.machine;
-    const end = active === undefined ? undefined : process.ends.get(active);
-    return end?.peer?.open === true && end.peer.id === end.peer.process.machine.active;
+    const peer = active === undefined ? undefined : process.ends.get(active)?.peer;
+    return peer?.open === true && peer.id === peer.process.machine.active
+      ? peer.process
+      : undefined;
   }
 
   say(who: Who): void {
@@ -350,37 +393,57 @@ export class World {
     );
   }
 
+  /** @returns the paths that the effect leaves. */
+  #attempt(process: Process, paths: Paths | undefined, effect: AttemptEffect): Paths | undefined {
+    switch (effect.type) {
+      case 'punch': {
+        const { session: to, endpoint } = effect.match;
+        const checkingUntil = this.clock.now() + ROUNDS_MS;
+        return { to, ufrag: endpoint.ufrag, ready: false, checkingUntil };
+      }
+      case 'repunch':
+        if (paths !== undefined) paths.checkingUntil = this.clock.now() + ROUNDS_MS;
+        return paths;
+      case 'stop-punching':
+        return undefined;
+      case 'dial':
+        this.#dial(process, paths);
+        return paths;
+      case 'merge':
+        return paths;
+    }
+  }
+
   #act(process: Process, effect: LinkEffect): void {
     this.#note(`${process.label}    ${describe(effect)}`);
+    if (isAttemptEffect(effect)) {
+      process.paths = this.#attempt(process, process.paths, effect);
+      this.#loseMismatchedPaths();
+      this.#findPaths();
+      return;
+    }
     switch (effect.type) {
-      case 'punch':
-        process.paths = { ready: false, checkingUntil: this.clock.now() + ROUNDS_MS };
+      case 'beside':
+        process.beside = this.#attempt(process, process.beside, effect.effect);
         this.#loseMismatchedPaths();
         this.#findPaths();
         return;
-      case 'repunch':
-        if (process.paths !== undefined) {
-          process.paths.checkingUntil = this.clock.now() + ROUNDS_MS;
-        }
-        this.#findPaths();
-        return;
-      case 'stop-punching':
-        process.paths = undefined;
+      case 'promote':
+        process.paths = process.beside;
+        process.beside = undefined;
         this.#loseMismatchedPaths();
-        return;
-      case 'dial':
-        this.#dial(process);
         return;
       case 'send-hello':
         this.#send(process, effect.connection, {
           kind: 'hello',
           generation: effect.generation,
-          greeting: process.conversation.greeting(this.#matched(process)),
+          greeting: process.conversation.greeting(this.#matched(process, effect.connection)),
         });
         return;
       case 'send-welcome': {
         const { generation, conversation: theirs } = effect;
-        const greeting = process.conversation.greeting(this.#matched(process), theirs);
+        const session = this.#matched(process, effect.connection);
+        const greeting = process.conversation.greeting(session, theirs);
         this.#send(process, effect.connection, {
           kind: 'welcome',
           generation,
@@ -395,7 +458,7 @@ export class World {
       }
       case 'connected': {
         if (!effect.first) return;
-        const pair = formatSession(this.#matched(process));
+        const pair = formatSession(this.#matched(process, effect.connection));
         if (process.firsts.has(pair)) throw new Error(`${process.label} is first connected twice`);
         process.firsts.add(pair);
         return;
@@ -424,14 +487,13 @@ export class World {
       case 'reconnecting':
         this.reconnects++;
         return;
-      case 'merge':
       case 'restored':
         return;
     }
   }
 
-  #matched(process: Process): SessionId {
-    const { match } = process.machine;
+  #matched(process: Process, connection: ConnectionId): SessionId {
+    const match = process.machine.matchOf(connection);
     if (match === undefined) throw new Error(`${process.label} has no match`);
     return match.session;
   }
@@ -439,6 +501,7 @@ export class World {
   #converse(process: Process, input: SessionInput): void {
     for (const effect of process.conversation.step(input, this.clock.now())) {
       if (effect.type === 'send') this.#sendFrame(process, effect.frame);
+      else if (effect.type === 'outdated') this.#drop(process);
       else if (effect.type === 'fault') throw new Error(`${process.label}: ${effect.message}`);
       else if (effect.type === 'deliver') {
         process.received.push(effect.text);
@@ -452,6 +515,12 @@ export class World {
     }
   }
 
+  #drop(process: Process): void {
+    const { active } = process.machine;
+    const end = active === undefined ? undefined : process.ends.get(active);
+    if (end !== undefined) this.#closeEnd(end, 'greeted too early');
+  }
+
   #sendFrame(process: Process, frame: PeerFrame): void {
     const { active } = process.machine;
     if (active !== undefined) this.#send(process, active, { kind: 'frame', frame });
@@ -459,83 +528,90 @@ export class World {
 
   // --- paths ---
 
-  /** Whether each of the two checks paths to the other as it is now. */
-  #mutual(process: Process): boolean {
-    const reaches = ({ machine: { match } }: Process, { session }: Process): boolean =>
-      match !== undefined && compareSessions(match.session, session) === 0;
-    const [one, other] = this.people;
-    return (
-      !process.dead &&
-      this.people.every(({ paths }) => paths !== undefined) &&
-      reaches(one, other) &&
-      reaches(other, one)
+  /** Who is at the other end of these paths, and checks paths back. */
+  #target({ who, session }: Process, { to, ufrag }: Paths): Process | undefined {
+    return this.#running.find(
+      (other) =>
+        other.who !== who &&
+        (compareSessions(other.session, to) === 0 || other.ufrag === ufrag) &&
+        other.attempts.some((back) => compareSessions(back.to, session) === 0),
     );
   }
 
   #findPaths(): void {
-    for (const process of this.people) {
-      const { paths } = process;
-      this.after(this.between(10, 300), () => {
-        if (!this.#linkUp || !this.#mutual(process) || process.paths !== paths) return;
-        const checking = this.people.some(
-          (side) => (side.paths?.checkingUntil ?? 0) > this.clock.now(),
-        );
-        if (paths === undefined || paths.ready || !checking) return;
-        paths.ready = true;
-        this.#step(process, { type: 'path-ready' });
-      });
+    for (const process of this.#running) {
+      for (const paths of process.attempts) {
+        this.after(this.between(10, 300), () => {
+          if (!this.#linkUp || paths.ready || !process.attempts.includes(paths)) return;
+          const target = this.#target(process, paths);
+          const back = target?.attempts.filter(
+            ({ to }) => compareSessions(to, process.session) === 0,
+          );
+          const until = Math.max(...[paths, ...(back ?? [])].map((each) => each.checkingUntil));
+          if (target === undefined || until <= this.clock.now()) return;
+          paths.ready = true;
+          this.#stepAttempt(process, paths, { type: 'path-ready' });
+        });
+      }
     }
   }
 
-  #losePath(process: Process): void {
-    const { paths } = process;
+  #stepAttempt(process: Process, paths: Paths, input: AttemptInput): void {
+    if (process.paths === paths) this.#step(process, input);
+    else if (process.beside === paths) this.#step(process, { type: 'beside', input });
+  }
+
+  #losePath(process: Process, paths: Paths | undefined): void {
     if (paths?.ready !== true) return;
     paths.ready = false;
     paths.checkingUntil = this.clock.now() + ROUNDS_MS;
-    this.#step(process, { type: 'path-lost' });
+    this.#stepAttempt(process, paths, { type: 'path-lost' });
     this.#findPaths();
   }
 
   /** What is no longer answered is lost after a while. */
   #loseMismatchedPaths(): void {
-    for (const process of this.people) {
-      const { paths } = process;
-      if (paths?.ready !== true || this.#mutual(process)) continue;
-      this.after(PATH_LOST_MS, () => {
-        if (process.paths === paths && !this.#mutual(process)) this.#losePath(process);
-      });
+    for (const process of this.#running) {
+      for (const paths of process.attempts) {
+        if (!paths.ready || this.#target(process, paths) !== undefined) continue;
+        this.after(PATH_LOST_MS, () => {
+          if (!process.attempts.includes(paths)) return;
+          if (this.#target(process, paths) === undefined) this.#losePath(process, paths);
+        });
+      }
     }
   }
 
   // --- connections ---
 
-  #dial(process: Process): void {
+  #dial(process: Process, paths: Paths | undefined): void {
     const label = `c${++this.#connections}`;
-    const { paths } = process;
     const startedAt = this.clock.now();
     this.#note(`${process.label}    dials ${label}`);
     const attempt = (): void => {
-      if (process.dead) return;
-      if (process.paths !== paths || paths === undefined) return;
+      if (paths === undefined || !process.attempts.includes(paths)) return;
       if (this.clock.now() >= startedAt + HANDSHAKE_MS || this.#mishap(6)) {
-        this.#step(process, { type: 'dial-failed', reason: 'no answer' });
+        this.#stepAttempt(process, paths, { type: 'dial-failed', reason: 'no answer' });
         return;
       }
-      const friend = this.friendOf(process);
-      if (!this.#linkUp || !this.#mutual(process)) {
+      const friend = this.#target(process, paths);
+      if (!this.#linkUp || friend === undefined) {
         this.after(100, attempt);
         return;
       }
-      const end = this.#newEnd(process, label, true);
+      const end = this.#newEnd(process, label, paths.to);
       // The dialer is done first: its last flight is on its way.
       this.after(this.between(0, 150), () => this.#accept(end, friend));
-      this.#step(process, { type: 'dialled', connection: end.id });
+      this.#stepAttempt(process, paths, { type: 'dialled', connection: end.id });
     };
     this.after(this.#mishap(10) ? this.between(300, 3_000) : this.between(2, 150), attempt);
   }
 
   #accept(dialler: End, friend: Process): void {
-    if (friend.dead || friend.machine.match === undefined) return;
+    const paths = friend.attempts.find(
+      ({ to }) => compareSessions(to, dialler.process.session) === 0,
+    );
+    if (friend.dead || paths === undefined) return;
     if (!this.#linkUp) {
       // It is repeated until the dialler gives up.
       if (dialler.open) this.after(100, () => this.#accept(dialler, friend));
@@ -543,20 +619,21 @@ export class World {
       return;
     }
     if (!dialler.open && this.#mishap(50)) return;
-    const end = this.#newEnd(friend, dialler.label, false);
+    const end = this.#newEnd(friend, dialler.label, undefined);
     end.peer = dialler;
     dialler.peer = end;
-    this.#step(friend, { type: 'accepted', connection: end.id });
+    this.#stepAttempt(friend, paths, { type: 'accepted', connection: end.id });
     this.#deliverAll(dialler);
     if (!dialler.open) this.#abandon(dialler);
   }
 
-  #newEnd(process: Process, label: string, dialledHere: boolean): End {
+  #newEnd(process: Process, label: string, to: SessionId | undefined): End {
     const end: End = {
       process,
       id: ++process.lastId,
       label,
-      dialledHere,
+      dialledHere: to !== undefined,
+      to,
       open: true,
       peer: undefined,
       inFlight: [],
@@ -605,12 +682,17 @@ export class World {
       return;
     }
     const { generation, greeting } = sent;
+    const session = to.peer?.process.session;
+    if (session === undefined) throw new Error('a greeting from nobody');
     if (sent.kind === 'welcome') {
-      this.#step(process, { type: 'welcome', connection: id, generation, greeting });
+      this.#step(process, { type: 'welcome', connection: id, session, generation, greeting });
       return;
     }
-    const session = to.peer?.process.session;
-    if (session === undefined) throw new Error('a hello from nobody');
+    const meant = to.peer?.to;
+    if (meant === undefined || compareSessions(meant, process.session) !== 0) {
+      this.#closeEnd(to, 'the hello is not for this conversation');
+      return;
+    }
     this.#step(process, { type: 'hello', connection: id, session, generation, greeting });
   }
 
@@ -637,6 +719,10 @@ export class World {
     };
     this.after(Math.max(noticeMs, end.lastArrivalAt - this.clock.now()), notice);
   }
+}
+
+function endpointOf({ ufrag }: Process): Endpoint {
+  return { candidates: [], ufrag, password: '', relayRefused: false };
 }
 
 function describe(event: LinkInput | LinkEffect): string {

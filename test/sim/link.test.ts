@@ -13,9 +13,12 @@ interface Troubles {
   readonly outages: boolean;
   readonly restarts: boolean;
   readonly renewals: boolean;
+  readonly lies: boolean;
 }
 
-const NONE: Troubles = { cuts: false, outages: false, restarts: false, renewals: false };
+const NONE: Troubles = {
+  ...{ cuts: false, outages: false, restarts: false, renewals: false, lies: false },
+};
 
 /** Runs `act` in a world of its own, and tells with which seed and how it came to what failed. */
 function inWorld<T>(seed: number, swift: boolean, act: (world: World, random: Random) => T): T {
@@ -37,6 +40,7 @@ function run(world: World, random: Random, troubles: Troubles): number {
     world.clock.runUntil(world.clock.now() + pauseMs);
     const who = random.below(2) as 0 | 1;
     const dice = random.below(100);
+    if (troubles.lies && world.chance(30)) world.lie(random.below(2) as 0 | 1);
     if (dice < 40) world.say(who);
     else if (dice < 65 && troubles.cuts) world.cut(who);
     else if (dice < 72 && troubles.outages) world.losePathOf(who);
@@ -89,14 +93,20 @@ describe('two peers that are matched settle on one connection, the same on both 
     ['when the network fails and heals', { ...NONE, outages: true }, 30_000],
     [
       'when everything breaks and programs restart',
-      { cuts: true, outages: true, restarts: true, renewals: false },
+      { ...NONE, cuts: true, outages: true, restarts: true },
       30_000,
     ],
     ['when conversations end without a word and begin anew', { ...NONE, renewals: true }, 20_000],
     [
       'when all of that happens',
-      { cuts: true, outages: true, restarts: true, renewals: true },
+      { ...NONE, cuts: true, outages: true, restarts: true, renewals: true },
       40_000,
+    ],
+    ['when servers lie of newer sessions', { ...NONE, lies: true }, 40_000],
+    [
+      'when servers lie, and all of that happens',
+      { cuts: true, outages: true, restarts: true, renewals: true, lies: true },
+      60_000,
     ],
   ])(`%s, ${SEEDS} seeds`, (_, troubles, boundMs) => {
     for (let seed = 1; seed <= SEEDS; seed++) {
@@ -124,5 +134,25 @@ describe('two peers that are matched settle on one connection, the same on both 
       });
     }
     expect(doubleDials, 'seeds in which both dialled').toBeGreaterThan(SEEDS / 10);
+  });
+
+  it(`and no server interrupts them by lying of newer sessions, ${SEEDS} seeds`, () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      inWorld(seed, true, (world) => {
+        world.matchBoth();
+        world.say(0);
+        world.say(1);
+        settle(world);
+        const talking = world.people.map(({ machine }) => machine.active);
+        for (let lies = 0; lies < 20; lies++) {
+          world.lie(world.chance(50) ? 0 : 1);
+          world.clock.runUntil(world.clock.now() + world.between(0, 10_000));
+          world.say(world.chance(50) ? 0 : 1);
+        }
+        settle(world);
+        expect(world.people.map(({ machine }) => machine.active)).toEqual(talking);
+        expect(world.reconnects, 'breaks that the users saw').toBe(0);
+      });
+    }
   });
 });

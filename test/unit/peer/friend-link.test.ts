@@ -67,6 +67,7 @@ class Subject {
   readonly link: FriendLink;
   #pathEvents: Omit<FriendPathEvents, 'opened'> | undefined;
   #best: Path | undefined;
+  #path: FriendPath | undefined;
 
   constructor() {
     const host: FriendLinkHost = {
@@ -84,7 +85,8 @@ class Subject {
           step: () => undefined,
           close: () => this.told.push('path closed'),
         };
-        return path as unknown as FriendPath;
+        this.#path = path as unknown as FriendPath;
+        return this.#path;
       },
       dial: () => Promise.reject(new Error('nobody is dialled here')),
       localAddressFor: () => ({ host: '192.0.2.1', port: 4001 }),
@@ -125,6 +127,7 @@ class Subject {
     const reasons: string[] = [];
     const quic = {
       role: 'acceptor',
+      carrier: this.#path,
       closed: new Promise(() => undefined),
       onStream: undefined,
       close: (_code: number, reason: string) => reasons.push(reason),

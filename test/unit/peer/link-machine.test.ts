@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import type { FriendGreeting, LinkEffect, LinkInput } from '../../../src/peer/link-events.ts';
+import type {
+  AttemptEffect,
+  AttemptInput,
+  FriendGreeting,
+  LinkEffect,
+  LinkInput,
+} from '../../../src/peer/link-events.ts';
 import { LinkMachine } from '../../../src/peer/link-machine.ts';
 import type { Match } from '../../../src/peer/match.ts';
 import type { Endpoint, SessionId } from '../../../src/rpc/generated/chatty/v1/common.ts';
@@ -30,6 +36,10 @@ const greetingOf = (receivedUpTo: bigint, conversation = 1n): FriendGreeting => 
   receivedUpTo,
 });
 
+/** Another session has credentials of its own. */
+const newerOf = (more: Partial<Match> = {}): Match =>
+  matchOf({ session: NEWER, endpoint: { ...endpoint, ufrag: 'newer' }, ...more });
+
 /** A machine whose own fingerprint is `own`; its friend's is the other of the two. */
 class Subject {
   readonly machine: LinkMachine;
@@ -46,6 +56,10 @@ class Subject {
 
   match(now: number, more: Partial<Match> = {}): LinkEffect[] {
     return this.step(now, { type: 'match', match: matchOf({ key: this.friendKey, ...more }) });
+  }
+
+  beside(now: number, input: AttemptInput): LinkEffect[] {
+    return this.step(now, { type: 'beside', input });
   }
 
   pathReady(now: number): LinkEffect[] {
@@ -77,9 +91,15 @@ class Subject {
     });
   }
 
-  welcome(now: number, connection: number, generation = 0, conversation = 1n): LinkEffect[] {
+  welcome(
+    now: number,
+    connection: number,
+    generation = 0,
+    from = FIRST,
+    conversation = 1n,
+  ): LinkEffect[] {
     const greeting = greetingOf(8n, conversation);
-    return this.step(now, { type: 'welcome', connection, generation, greeting });
+    return this.step(now, { type: 'welcome', connection, session: from, generation, greeting });
   }
 
   closed(now: number, connection: number): LinkEffect[] {
@@ -136,6 +156,11 @@ const connected = (connection: number, first: boolean): LinkEffect => ({
   connection,
   first,
 });
+const greeted = (receivedUpTo: bigint): LinkEffect => ({
+  type: 'greeted',
+  greeting: greetingOf(receivedUpTo),
+});
+const beside = (effect: AttemptEffect): LinkEffect => ({ type: 'beside', effect });
 const STAYS = 'the other connection stays';
 
 describe('who dials', () => {
@@ -279,7 +304,7 @@ describe('when both have dialled', () => {
     subject.pathReady(0);
     expect(subject.dialled(10, 1)).toEqual([connected(1, true), hello(1), activate(1)]);
     expect(subject.accepted(12, 2)).toEqual([]);
-    expect(subject.hello(14, 2)).toEqual([welcome(2)]);
+    expect(subject.hello(14, 2)).toEqual([welcome(2), greeted(7n)]);
     // Until the friend has the hello it uses the other.
     expect([subject.machine.active, subject.machine.carries(2)]).toEqual([1, true]);
     expect(subject.welcome(30, 1)).toEqual([
@@ -314,7 +339,7 @@ describe('when both have dialled', () => {
     subject.dialled(10, 1);
     subject.accepted(12, 2);
     expect(subject.hello(14, 2)).toEqual([welcome(2), activate(2, 7n)]);
-    expect(subject.welcome(15, 1)).toEqual([]);
+    expect(subject.welcome(15, 1)).toEqual([greeted(8n)]);
     expect(subject.machine.carries(1)).toBe(true);
     expect(subject.closed(40, 1)).toEqual([]);
     expect(subject.machine.nextDeadline()).toBeUndefined();
@@ -541,39 +566,133 @@ describe('sessions of the friend', () => {
     expect(subject.pathReady(10)).toEqual([{ type: 'dial', key: LOW }]);
   });
 
-  it('leaves one for a newer one at once', () => {
+  it('tries a newer one beside the one in use, until the friend has greeted in it', () => {
     const subject = Subject.dialler(LOW);
-    const match = matchOf({ session: NEWER, friendWasWaiting: true });
-    expect(subject.step(10, { type: 'match', match })).toEqual([
-      close(1, 'the friend has started anew'),
-      { type: 'punch', match },
+    const match = newerOf({ friendWasWaiting: true });
+    expect(subject.step(10, { type: 'match', match })).toEqual([beside({ type: 'punch', match })]);
+    expect(subject.beside(20, { type: 'path-ready' })).toEqual([
+      beside({ type: 'dial', key: HIGH }),
     ]);
-    expect(subject.machine.active).toBeUndefined();
-    subject.pathReady(20);
-    expect(subject.dialled(30, 2)).toEqual([
+    expect(subject.beside(30, { type: 'dialled', connection: 2 })).toEqual([hello(2)]);
+    expect(subject.machine.active).toBe(1);
+    expect([1, 2].map((id) => subject.machine.carries(id))).toEqual([true, false]);
+    expect(subject.machine.matchOf(2)).toEqual(match);
+    expect(subject.welcome(40, 2, 0, NEWER)).toEqual([
+      close(1, 'the friend has started anew'),
+      { type: 'promote' },
       connected(2, true),
-      hello(2),
+      activate(2, undefined, NEWER),
+      greeted(8n),
+    ]);
+    expect(subject.machine.active).toBe(2);
+    expect(subject.machine.match).toEqual(match);
+  });
+
+  it('takes the hello of a newer one for the proof of it', () => {
+    const subject = Subject.acceptor(HIGH);
+    subject.step(10, { type: 'match', match: newerOf({ key: LOW }) });
+    expect(subject.beside(20, { type: 'accepted', connection: 2 })).toEqual([]);
+    expect(subject.hello(30, 2, 0, NEWER)).toEqual([
+      close(1, 'the friend has started anew'),
+      { type: 'promote' },
+      connected(2, true),
+      welcome(2),
+      activate(2, 7n, NEWER),
+    ]);
+  });
+
+  it.each<[string, (subject: Subject) => LinkEffect[]]>([
+    ['hello', (subject) => subject.hello(30, 2, 0, session(3))],
+    ['welcome', (subject) => subject.welcome(30, 2, 0, FIRST)],
+  ])('does not take the %s of another one for the proof of it', (greets, greet) => {
+    const subject = Subject.dialler(LOW);
+    subject.step(10, { type: 'match', match: newerOf() });
+    const type = greets === 'hello' ? 'accepted' : 'dialled';
+    subject.beside(20, { type, connection: 2 });
+    expect(greet(subject)[0]).toEqual(close(2, 'another session than matched'));
+    expect(subject.machine.active).toBe(1);
+  });
+
+  it('goes on with the one in use where servers lie of newer ones, however many', () => {
+    const subject = Subject.dialler(LOW);
+    // With credentials that nobody has there is no path; with those of the one in use, no attempt.
+    const lie = matchOf({ session: session(1_000) });
+    expect(subject.step(5, { type: 'match', match: lie })).toEqual([]);
+    const lies = [2, 3, 4].map((startedAt) => newerOf({ session: session(startedAt) }));
+    const effects = lies.flatMap((match) => subject.step(10, { type: 'match', match }));
+    expect(effects.map(({ type }) => type)).toEqual(effects.map(() => 'beside'));
+    expect(subject.machine.nextDeadline()).toBe(13_010);
+    expect(subject.tick(30_010)).toEqual([
+      beside({ type: 'stop-punching' }),
+      { type: 'ask-again' },
+    ]);
+    expect(subject.machine.active).toBe(1);
+    expect(subject.machine.nextDeadline()).toBeUndefined();
+  });
+
+  it('turns to the newer one at once when the one in use is over', () => {
+    const subject = Subject.dialler(LOW);
+    subject.step(10, { type: 'match', match: newerOf() });
+    subject.beside(20, { type: 'dialled', connection: 2 });
+    expect(subject.step(30, { type: 'goodbye' })).toEqual([
+      close(1, 'goodbye'),
+      { type: 'stop-punching' },
+      { type: 'promote' },
+      connected(2, true),
       activate(2, undefined, NEWER),
     ]);
   });
 
-  it('ignores an older one while it looks for the newer, and once it has reached that', () => {
-    const unreached = new Subject(LOW);
-    unreached.match(0, { session: NEWER });
-    expect(unreached.match(1)).toEqual([]);
-    const reached = new Subject(LOW);
-    reached.match(0, { session: NEWER, friendWasWaiting: true });
-    reached.pathReady(0);
-    reached.dialled(0, 1);
-    reached.closed(1, 1);
-    reached.tick(40_000);
-    expect(reached.machine.match).toBeUndefined();
-    expect(reached.match(40_001)).toEqual([]);
+  it('tries an older one beside one that it cannot reach, and drops it once it can', () => {
+    const subject = new Subject(LOW);
+    const match = newerOf({ friendWasWaiting: true });
+    subject.step(0, { type: 'match', match });
+    expect(subject.match(1)).toEqual([beside({ type: 'punch', match: matchOf() })]);
+    subject.pathReady(2);
+    subject.dialled(3, 1);
+    expect(subject.welcome(4, 1, 0, NEWER)).toEqual([
+      greeted(8n),
+      beside({ type: 'stop-punching' }),
+    ]);
+    expect(subject.match(5)).toEqual([]);
+  });
+
+  it('takes an older one that has outlived the one in use, once that has ended', () => {
+    const subject = Subject.dialler(LOW);
+    subject.step(10, { type: 'match', match: newerOf() });
+    subject.beside(20, { type: 'dialled', connection: 2 });
+    subject.welcome(20, 2, 0, NEWER);
+    expect(subject.match(30)).toEqual([]);
+    subject.closed(40, 2);
+    subject.match(50);
+    subject.beside(60, { type: 'accepted', connection: 3 });
+    expect(subject.hello(70, 3)).toEqual([
+      { type: 'promote' },
+      connected(3, false),
+      welcome(3),
+      activate(3, 7n),
+    ]);
+  });
+
+  it('gives up one that refuses every connection', () => {
+    const subject = new Subject(HIGH);
+    subject.match(0, { friendWasWaiting: true });
+    subject.pathReady(0);
+    subject.dialled(29_000, 1);
+    expect(subject.tick(30_000)).toEqual([]);
+    expect(subject.closed(31_000, 1).slice(-2)).toEqual([
+      { type: 'stop-punching' },
+      { type: 'disconnected' },
+    ]);
   });
 
   it('goes back to the one it has reached when a newer one never proves to be there', () => {
     const subject = Subject.dialler(LOW);
-    subject.match(10, { session: NEWER });
+    subject.closed(5, 1);
+    subject.step(10, { type: 'match', match: newerOf() });
+    expect(subject.tick(30_005).map(({ type }) => type)).toEqual([
+      ...['stop-punching', 'disconnected', 'promote', 'repunch'],
+    ]);
     expect(subject.tick(30_010).at(-1)).toEqual({ type: 'unreachable' });
     expect(subject.match(30_020)).toMatchObject([{ type: 'punch' }]);
     subject.pathReady(30_030);
@@ -609,7 +728,7 @@ describe('conversations in one session of the friend', () => {
     const subject = Subject.dialler(LOW);
     subject.closed(10, 1);
     subject.dialled(10, 2);
-    expect(subject.welcome(20, 2, 0, 2n)).toEqual([
+    expect(subject.welcome(20, 2, 0, FIRST, 2n)).toEqual([
       { type: 'greeted', greeting: greetingOf(8n, 2n) },
     ]);
   });
@@ -651,7 +770,7 @@ describe('goodbye', () => {
   });
 
   it('is no obstacle to a newer session, nor to another key', () => {
-    for (const more of [{ session: NEWER }, { key: OTHER }]) {
+    for (const more of [{ session: session(3) }, { key: OTHER }]) {
       const subject = Subject.dialler(LOW);
       subject.step(1_000, { type: 'goodbye' });
       expect(subject.match(1_001, more)).toMatchObject([{ type: 'punch' }]);
