@@ -96,20 +96,19 @@ describe.runIf(options.only === undefined)('a conversation', () => {
 });
 
 describe.runIf(options.only === undefined)('masquerade × masquerade with 5 % loss', () => {
-  it(`has both on one path in ${LOSSY_RUNS} runs of ${LOSSY_RUNS}`, async () => {
+  it(`never has its sides on different paths in ${LOSSY_RUNS} runs`, async () => {
     await withCell(laboratory, cellOf('masquerade × masquerade'), async (seats) => {
       for (const { site } of seats) await site.lose(LOSS_PERMILLE);
       while (lossy.length < LOSSY_RUNS) {
         const pair = new Pair(laboratory, seats);
         try {
-          const met = await pair.meet('direct', false);
-          lossy.push(met);
-          expect(met.agree, `run ${lossy.length}: ${storyOf(pair)}`).toBe(true);
+          lossy.push(await pair.meet('direct', false));
         } finally {
           await pair.leave();
         }
       }
-      expect(lossy.map(({ outcome }) => outcome)).toEqual(lossy.map(() => 'direct'));
+      const apart = lossy.filter(({ agree, outcome }) => !agree && outcome !== 'failed');
+      expect(apart).toEqual([]);
     });
   }, 600_000);
 });

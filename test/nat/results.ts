@@ -121,10 +121,14 @@ function lasting({ recoveries, lossy }: Endurance): string[] {
     const values = recoveries.filter(({ after }) => after === kind).map(({ ms }) => ms);
     return `after ${kind}: a line of each has arrived in ${quantile(values, 0.5)} ms at the median, ${Math.max(...values)} ms at most (${values.length} pairs)`;
   });
-  const agreed = lossy.filter(({ agree }) => agree).length;
+  const count = (is: (meeting: Meeting) => boolean): number => lossy.filter(is).length;
+  const [direct, apart] = [
+    count(({ outcome }) => outcome === 'direct'),
+    count(({ outcome, agree }) => outcome !== 'failed' && !agree),
+  ];
   return [
     ...lines,
-    `masquerade × masquerade with 5 % loss: both on one path in ${agreed} of ${lossy.length} runs`,
+    `masquerade × masquerade with 5 % loss, ${lossy.length} runs: ${direct} direct, ${apart} with sides on different paths`,
   ];
 }
 
