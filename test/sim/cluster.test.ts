@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../src/base/random.ts';
 import { type Kind, type Run, runCluster } from './cluster-run.ts';
 import { PLANTED } from './cluster-planted.ts';
+import { differencesOf } from './cluster-verdict.ts';
+import { World } from './cluster-world.ts';
 
 /** Seeds 1 to this are run; `CHATTY_SEEDS=N` runs N more. */
 const SEEDS = 2_000 + Number(process.env['CHATTY_SEEDS'] ?? 0);
@@ -43,6 +46,36 @@ describe('a cluster under fire', () => {
       expect(matches).toBeGreaterThan(5 * (to - from + 1));
     });
   }
+});
+
+describe('two servers that were parted for minutes', () => {
+  const PARTED_MS = 120_000;
+  /** From the partition's end (DESIGN, invariant 5), with time for a snapshot to travel. */
+  const EQUAL_WITHIN_MS = 30_000;
+
+  it.each(Array.from({ length: 30 }, (_, index) => index + 1))(
+    'have equal tables again within 30 s, with no balancer to tell them of each other (seed %i)',
+    (seed) => {
+      const world = new World(seededRandom(seed), { links: false });
+      const run = (ms: number): void => world.network.clock.runUntil(world.now + ms);
+      const balancer = world.startBalancer(world.newPlace(1));
+      const [one, other] = [world.startServer(), world.startServer()];
+      run(10_000);
+      for (const name of ['anna', 'ben', 'cleo']) {
+        const person = { name, key: seed.toString(16).padStart(64, '0'), host: world.newPlace(0) };
+        world.startPeer(person, [{ friend: `${name}'s friend`, friendKey: undefined }]);
+      }
+      run(5_000);
+      world.killBalancer(balancer.place, true);
+      world.part(one.place, other.place);
+      run(PARTED_MS + world.random.below(20_000));
+      expect(differencesOf(world)).not.toEqual([]);
+      world.heal();
+      run(EQUAL_WITHIN_MS);
+      expect([...world.breaches, ...differencesOf(world)]).toEqual([]);
+      expect(one.table.size).toBe(6);
+    },
+  );
 });
 
 describe('the simulator finds', () => {
