@@ -14,7 +14,7 @@ export interface Synthesized {
 export type Attributes = Record<string, unknown>;
 
 /** Settings with defaults, but for `context`. */
-export function settings(context: object = {}, root = '/nowhere'): Settings {
+function settings(context: object = {}, root = '/nowhere'): Settings {
   return readSettings({ context, environment: {}, root, dataFolder: join(root, 'data') });
 }
 
