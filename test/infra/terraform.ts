@@ -1,21 +1,24 @@
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 
-/** Where people keep providers for Terraform that it is not to download. */
-const USUAL_MIRRORS = [
-  join(homedir(), '.terraform.d', 'plugins'),
-  '/usr/local/share/terraform/plugins',
-  '/usr/share/terraform/plugins',
-  '/opt/tf-plugins',
-];
 const PROVIDER = join('registry.terraform.io', 'hashicorp', 'aws', '5.100.0');
+
+/** Where Terraform itself looks, and a folder tf-plugins at home, at the top or one below it. */
+function usualMirrors(): string[] {
+  const below = existsSync('/') ? readdirSync('/').map((name) => join('/', name)) : [];
+  return [
+    join(homedir(), '.terraform.d', 'plugins'),
+    ...['/usr/local/share', '/usr/share'].map((share) => join(share, 'terraform', 'plugins')),
+    ...[homedir(), '/', ...below].map((place) => join(place, 'tf-plugins')),
+  ];
+}
 
 /** A mirror that holds the AWS provider: `CHATTY_TF_PLUGINS`, or one of the usual places. */
 export function providerMirror(): string | undefined {
   const named = process.env['CHATTY_TF_PLUGINS'];
-  const places = named === undefined ? USUAL_MIRRORS : [named];
+  const places = named === undefined ? usualMirrors() : [named];
   return places.find((place) => existsSync(join(place, PROVIDER)));
 }
 
