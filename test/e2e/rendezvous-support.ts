@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { connect } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { createClusterCa, createSelfSigned, issueCertificate } from '../../src/base/certificate.ts';
 import { expect } from 'vitest';
@@ -12,6 +13,7 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { LOAD_BALANCER_NAME, RENDEZVOUS_NAME } from '../../src/base/role-names.ts';
 import { type QuicConnection, QuicEndpoint, type QuicStream } from '../../src/quic/index.ts';
+import { Tunnel } from '../../src/peer/tunnel.ts';
 import { RendezvousServer } from '../../src/rendezvous/rendezvous-server.ts';
 import { encodeFrame, FrameDecoder, MAX_RENDEZVOUS_FRAME_BYTES } from '../../src/rpc/frames.ts';
 import type { Endpoint, SessionId, Wish } from '../../src/rpc/generated/chatty/v1/common.ts';
@@ -109,7 +111,14 @@ export class TestCluster {
 
   /** Connects a peer, which says nothing yet. */
   async connect(server: Reachable, name: string, identity?: Identity): Promise<TestPeer> {
-    const peer = await TestPeer.connect(server, name, identity);
+    const peer = await TestPeer.connect(server, name, { identity });
+    this.peers.push(peer);
+    return peer;
+  }
+
+  /** As `connect`, over TCP. */
+  async connectByTunnel(server: Reachable, name: string): Promise<TestPeer> {
+    const peer = await TestPeer.connect(server, name, { byTunnel: true });
     this.peers.push(peer);
     return peer;
   }
@@ -161,6 +170,9 @@ export class TestPeer {
   readonly endpoint: QuicEndpoint;
   readonly connection: QuicConnection;
   readonly stream: QuicStream;
+  /** Settable: relay frames that came by the tunnel. */
+  onTunnelled: (datagram: Uint8Array) => void = () => undefined;
+  readonly tunnel: Tunnel | undefined;
   readonly #frames: ServerFrame[] = [];
   #wake: () => void = () => undefined;
 
@@ -169,7 +181,9 @@ export class TestPeer {
     identity: Identity,
     endpoint: QuicEndpoint,
     connection: QuicConnection,
+    tunnel: Tunnel | undefined,
   ) {
+    this.tunnel = tunnel;
     this.name = name;
     this.identity = identity;
     this.endpoint = endpoint;
@@ -185,8 +199,12 @@ export class TestPeer {
     });
   }
 
-  static async connect(server: Reachable, name: string, identity?: Identity): Promise<TestPeer> {
-    const own = identity ?? (await createSelfSigned('peer'));
+  static async connect(
+    server: Reachable,
+    name: string,
+    how: { readonly identity?: Identity | undefined; readonly byTunnel?: boolean },
+  ): Promise<TestPeer> {
+    const own = how.identity ?? (await createSelfSigned('peer'));
     const endpoint = await QuicEndpoint.open({
       identity: own,
       clock: systemClock,
@@ -196,12 +214,18 @@ export class TestPeer {
     });
     const [remote] = server.peerAddresses;
     if (remote === undefined) throw new Error('the server has no address');
-    const connection = await endpoint.dial({
-      remote,
-      alpn: RENDEZVOUS_ALPN,
-      verify: () => true,
-    });
-    return new TestPeer(name, own, endpoint, connection);
+    const received = (datagram: Uint8Array, from: Tunnel): void => {
+      if (datagram[0] === 0x0c) peer?.onTunnelled(datagram);
+      else endpoint.deliver(datagram, 'relay', from);
+    };
+    const tunnel =
+      how.byTunnel === true
+        ? new Tunnel({ remote, certificate: await certificateAt(remote), received })
+        : undefined;
+    const to = tunnel === undefined ? { remote } : { carrier: tunnel, pathClass: 'relay' as const };
+    const connection = await endpoint.dial({ ...to, alpn: RENDEZVOUS_ALPN, verify: () => true });
+    const peer: TestPeer | undefined = new TestPeer(name, own, endpoint, connection, tunnel);
+    return peer;
   }
 
   get key(): Buffer {
@@ -268,7 +292,18 @@ export class TestPeer {
   async leave(): Promise<void> {
     this.connection.close();
     await this.endpoint.close();
+    this.tunnel?.close();
   }
+}
+
+/** The certificate that is shown over TCP. */
+export async function certificateAt({ host, port }: Address): Promise<Uint8Array> {
+  const socket = connect({ host, port, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+  await once(socket, 'secureConnect');
+  const certificate = socket.getPeerX509Certificate()?.raw;
+  socket.destroy();
+  if (certificate === undefined) throw new Error('it showed no certificate');
+  return certificate;
 }
 
 export function wishFor(friend: string, friendKey: Uint8Array = Buffer.alloc(0)): Wish {
