@@ -2,16 +2,16 @@ import { compareBytes } from '../base/identity.ts';
 import type { SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import { compareSessions } from '../rpc/session-id.ts';
 import type { ConnectionId, FriendGreeting, LinkEffect, LinkInput } from './link-events.ts';
+import {
+  isEarlierThan,
+  judge,
+  type LinkConnection,
+  MAX_GENERATION,
+  mayYetWin,
+} from './link-connection.ts';
+import { DialPace, graceMs, REDIAL_MS } from './dial-pace.ts';
 import type { Match } from './match.ts';
 
-/** How long the side that was waiting lets the other dial first, from the first checked path. */
-const DIAL_GRACE_MS = { lowerFingerprint: 150, higherFingerprint: 300 } as const;
-/** Delay before another dial after one that failed. */
-const REDIAL_MS = 500;
-/** Connections that keep ending soon are dialled anew with growing delays, up to this. */
-const MAX_REDIAL_MS = 8_000;
-/** A connection that stood for this long did not end soon. */
-const STEADY_MS = 5_000;
 /**
  * How long a connection may go without its hello or welcome, or stay beside the one in use: several
  * round trips of the slowest network.
@@ -22,21 +22,6 @@ const FIRST_REPUNCH_MS = 13_000;
 const REPUNCH_MS = 5_000;
 /** A session that could not be reached for this long is given up until it is matched anew. */
 const GIVE_UP_MS = 30_000;
-/** The highest generation that travels (`uint32`). */
-const MAX_GENERATION = 2 ** 32 - 1;
-
-interface Connection {
-  readonly dialledByUs: boolean;
-  readonly since: number;
-  /** Both sides have said hello: the dialer has the welcome, the acceptor has sent it. */
-  greeted: boolean;
-  /** By which it is judged: the hello's, and once greeted the higher of both sides'. */
-  generation: number;
-  /** The friend's, once greeted; 0 where it tells none. */
-  conversation: bigint;
-  /** When it is closed unless it has been greeted and is the one in use. */
-  expiresAt: number | undefined;
-}
 
 /** What outlives a session that was given up: the same two sessions may be matched again. */
 export interface SessionMemory {
@@ -51,21 +36,13 @@ export interface SessionMemory {
 }
 
 /**
- * Everything known about reaching one friend in one of its sessions.
- *
- * Which of several connections stays has to be decided alike on both sides. `generation` counts the
- * greeted connections between the two sessions that have ended. A connection of a higher generation
- * replaces one of a lower: whoever dialled it knows that the lower one is dead. Two of one generation
- * come from both sides dialling at once, and the one dialled by the lower fingerprint stays; or from
- * one side dialling twice, which means that its first is dead, for each side dials one at a time.
- *
- * A friend that ends the conversation and begins another in the same session counts generations anew.
- * Connections of the conversation before are dead to it, whatever their generation.
+ * Everything known about reaching one friend in one of its sessions. Which of several connections
+ * stays: `link-connection.ts`.
  */
 export class LinkSession {
   readonly #weAreLower: boolean;
   readonly #begunAt: number;
-  readonly #connections = new Map<ConnectionId, Connection>();
+  readonly #connections = new Map<ConnectionId, LinkConnection>();
   #match: Match;
   #active: ConnectionId | undefined;
   #generation: number;
@@ -79,8 +56,7 @@ export class LinkSession {
   #dialling = false;
   #dialAt: number | undefined;
   #repunchAt: number | undefined;
-  /** Connections in a row that ended soon. */
-  #shortLived = 0;
+  readonly #pace = new DialPace();
   /** Since when there is no path or no connection; undefined while there are both. */
   #apartSince: number | undefined;
   #effects: LinkEffect[] = [];
@@ -235,7 +211,7 @@ export class LinkSession {
 
   #findPath(now: number): void {
     this.#pathReady = true;
-    this.#dialAt = Math.max(this.#dialAt ?? now, now + this.#graceMs());
+    this.#dialAt = Math.max(this.#dialAt ?? now, now + this.#graceMs);
     if (this.#connections.size > 0) this.#together();
   }
 
@@ -266,11 +242,12 @@ export class LinkSession {
     return this.#pathReady && !this.#dialling && this.#connections.size === 0;
   }
 
-  #graceMs(): number {
-    // After a loss both sides know of it at about the same time: the lower redials at once.
-    if (this.#announced) return this.#weAreLower ? 0 : DIAL_GRACE_MS.higherFingerprint;
-    if (this.#match.friendWasWaiting) return 0;
-    return this.#weAreLower ? DIAL_GRACE_MS.lowerFingerprint : DIAL_GRACE_MS.higherFingerprint;
+  get #graceMs(): number {
+    return graceMs({
+      weAreLower: this.#weAreLower,
+      wasConnected: this.#announced,
+      friendWasWaiting: this.#match.friendWasWaiting,
+    });
   }
 
   #establish(id: ConnectionId, dialledByUs: boolean, now: number): void {
@@ -336,7 +313,7 @@ export class LinkSession {
     }
     if (!this.#isPresent(id, input.greeting, now)) return;
     const rival = this.#inUse();
-    const judgement = rival === undefined ? 'wins' : this.#judge(rival, generation);
+    const judgement = rival === undefined ? 'wins' : judge(rival, generation, this.#weAreLower);
     if (judgement === 'loses') {
       this.#close(id, 'the other connection stays', now);
       return;
@@ -358,21 +335,12 @@ export class LinkSession {
     }
     this.#activate(id, input.greeting, now);
     if (judgement === 'replaces') {
-      this.#closeOthers(id, (other) => !this.#mayYetWin(other, connection.generation), now);
+      this.#closeOthers(
+        id,
+        (other) => !mayYetWin(other, this.#weAreLower, connection.generation),
+        now,
+      );
     }
-  }
-
-  /**
-   * What becomes of a connection with this hello beside the one in use. waits: it will be closed
-   * once the friend has welcomed the one in use, and carries until then. wins: so will the other.
-   */
-  #judge(rival: Connection, generation: number): 'loses' | 'waits' | 'wins' | 'replaces' {
-    if (generation !== rival.generation) {
-      return generation < rival.generation ? 'loses' : 'replaces';
-    }
-    if (!rival.dialledByUs) return 'replaces';
-    if (!this.#weAreLower) return 'wins';
-    return rival.greeted ? 'loses' : 'waits';
   }
 
   #takeWelcome(input: Extract<LinkInput, { type: 'welcome' }>, now: number): void {
@@ -410,23 +378,17 @@ export class LinkSession {
       return false;
     }
     this.#conversation = conversation;
-    const isEarlier = (other: Connection): boolean =>
-      other.greeted && other.conversation < conversation;
     for (const [other, connection] of [...this.#connections]) {
-      if (isEarlier(connection)) this.#close(other, 'the friend has begun anew', now);
+      if (isEarlierThan(connection, conversation)) {
+        this.#close(other, 'the friend has begun anew', now);
+      }
     }
     return true;
   }
 
   /** The connection that carries our frames. */
-  #inUse(): Connection | undefined {
+  #inUse(): LinkConnection | undefined {
     return this.#active === undefined ? undefined : this.#connections.get(this.#active);
-  }
-
-  /** Whether a greeting still to come can make this connection the one that stays. */
-  #mayYetWin(connection: Connection, generation: number): boolean {
-    if (connection.greeted) return false;
-    return !connection.dialledByUs || (this.#weAreLower && connection.generation >= generation);
   }
 
   #activate(id: ConnectionId, greeting: FriendGreeting | undefined, now: number): void {
@@ -445,7 +407,7 @@ export class LinkSession {
 
   #closeOthers(
     id: ConnectionId | undefined,
-    which: (other: Connection) => boolean,
+    which: (other: LinkConnection) => boolean,
     now: number,
   ): void {
     for (const [other, connection] of [...this.#connections]) {
@@ -464,14 +426,8 @@ export class LinkSession {
     this.#connections.delete(id);
     if (this.#active === id) this.#replaceActive(connection, now);
     if (this.#connections.size > 0) return;
-    const steady = connection.greeted && now >= connection.since + STEADY_MS;
-    this.#shortLived = steady ? 0 : this.#shortLived + 1;
-    // The first that ends soon is dialled anew at once, like any.
-    const delayMs =
-      this.#shortLived < 2
-        ? 0
-        : Math.min(REDIAL_MS * 2 ** Math.min(this.#shortLived - 2, 10), MAX_REDIAL_MS);
-    this.#dialAt = now + this.#graceMs() + delayMs;
+    this.#pace.ended(connection.greeted, now - connection.since);
+    this.#dialAt = now + this.#graceMs + this.#pace.delayMs;
     if (!this.#pathReady) this.#repunchAt = now;
     this.#apart(now);
   }
@@ -480,13 +436,17 @@ export class LinkSession {
    * The connection in use has ended. The friend may not know it and go on using it; that ends when it
    * gets the hello of a newer one, so what had lost to the one that ended is closed, not used again.
    */
-  #replaceActive(ended: Connection, now: number): void {
+  #replaceActive(ended: LinkConnection, now: number): void {
     this.#active = undefined;
     if (ended.greeted) {
       const next = Math.min(ended.generation + 1, MAX_GENERATION);
       this.#generation = Math.max(this.#generation, next);
     }
-    this.#closeOthers(undefined, (other) => !this.#mayYetWin(other, ended.generation), now);
+    this.#closeOthers(
+      undefined,
+      (other) => !mayYetWin(other, this.#weAreLower, ended.generation),
+      now,
+    );
     for (const [id, { dialledByUs }] of this.#connections) {
       if (dialledByUs) this.#activate(id, undefined, now);
     }
