@@ -1,3 +1,4 @@
+import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
 import {
@@ -8,11 +9,14 @@ import {
 import { fetchServers, type ServersAnswer } from '../rpc/balancer-client.ts';
 import type { BalancerTrust } from '../rpc/balancer-trust.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
+import { addressesFromWire } from '../rpc/wire-address.ts';
 
 /** How long one balancer may take to answer. */
 const ANSWER_MS = 5_000;
 /** Balancers that are asked at most: those named by the user, then those they told of. */
 const MAX_BALANCERS = 16;
+/** More than are ever asked. */
+const MAX_STUN_ADDRESSES = 16;
 
 export interface DiscoveryOptions {
   readonly clock: Clock;
@@ -24,6 +28,11 @@ export interface DiscoveryOptions {
   trustFor(address: BalancerAddress): BalancerTrust;
   /** An answer came; the place to store what was learned. */
   answered(address: BalancerAddress, answer: ServersAnswer): void;
+}
+
+interface Answer {
+  readonly servers: readonly Server[];
+  readonly stunAddresses: readonly Address[];
 }
 
 /** Asks load balancers for rendezvous servers. */
@@ -49,7 +58,7 @@ export class Discovery {
    * @returns when all that were asked have answered or failed: whether every balancer failed.
    */
   async ask(
-    onServers: (servers: readonly Server[]) => void,
+    onServers: (servers: readonly Server[], stunAddresses: readonly Address[]) => void,
     signal: AbortSignal,
   ): Promise<boolean> {
     const idle = [...this.#balancers].filter(([key]) => !this.#asking.has(key));
@@ -57,9 +66,9 @@ export class Discovery {
       idle.map(async ([key, address]) => {
         this.#asking.add(key);
         try {
-          const servers = await this.#askOne(address, signal);
+          const { servers, stunAddresses } = await this.#askOne(address, signal);
           this.#failures.delete(key);
-          if (!signal.aborted) onServers(servers);
+          if (!signal.aborted) onServers(servers, stunAddresses);
         } catch (error) {
           if (!signal.aborted) this.#failures.set(key, asChattyError(error));
         } finally {
@@ -70,7 +79,7 @@ export class Discovery {
     return this.#failures.size === this.#balancers.size && idle.length > 0;
   }
 
-  async #askOne(address: BalancerAddress, signal: AbortSignal): Promise<readonly Server[]> {
+  async #askOne(address: BalancerAddress, signal: AbortSignal): Promise<Answer> {
     const { clock } = this.#options;
     const trust = this.#options.trustFor(address);
     const answer = await fetchServers({ address, trust, deadlineMs: ANSWER_MS, clock, signal });
@@ -80,7 +89,8 @@ export class Discovery {
       // Told by a balancer of this cluster, so it must be of the same cluster.
       if (told !== undefined) this.#add({ ...told, pin: answer.caFingerprint });
     }
-    return answer.response.servers;
+    const { servers, stunAddresses } = answer.response;
+    return { servers, stunAddresses: addressesFromWire(stunAddresses, MAX_STUN_ADDRESSES) };
   }
 
   #add(address: BalancerAddress): void {

@@ -2,7 +2,7 @@ import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
 import type { PathClass } from '../base/path-class.ts';
-import type { Path } from '../path/index.ts';
+import type { GuessProgress, Path } from '../path/index.ts';
 import type { Carrier, QuicConnection } from '../quic/index.ts';
 import type { Endpoint, SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import type { FriendHello, FriendWelcome, PeerFrame } from '../rpc/generated/chatty/v1/peer.ts';
@@ -58,6 +58,8 @@ export interface FriendLinkEvents {
   disconnected(): void;
   /** It was matched and never reached. */
   unreachable(): void;
+  /** Ports are guessed to reach it, or that is over. */
+  guessing?(progress: GuessProgress): void;
   /** The friend said what is wrong. */
   fault(error: ChattyError): void;
   /** What to say of the conversation with this session, and with this number of the friend's. */
@@ -73,8 +75,11 @@ export interface FriendLinkHost {
   /** Starts checking paths to a friend's session. */
   punch(match: Match, events: Omit<FriendPathEvents, 'opened'>): FriendPath;
   dial(carrier: Carrier, pathClass: PathClass, key: Uint8Array): Promise<QuicConnection>;
-  /** The address of ours that packets to `remote` come from, as far as it is known here. */
-  localAddressFor(remote: Address): Address;
+  /**
+   * The address of ours that packets to `remote` come from, as far as it is known here.
+   * @param socket see `Path.local`.
+   */
+  localAddressFor(remote: Address, socket?: Address): Address;
   merge(path: FriendPath, endpoint: Endpoint): void;
   /** Asks the servers again whether the friend is there. */
   renewWish(friend: string): void;
@@ -117,14 +122,15 @@ export class FriendLink {
     return this.#machine.match;
   }
 
-  /** The path to this friend that `remote` is the far end of. */
+  /** The path to this friend between our socket at `local` and `remote`. */
   pathFrom(
     remote: Address,
+    local: Address,
   ): { readonly carrier: FriendPath; readonly pathClass: PathClass } | undefined {
     // A session that is tried has answered there with credentials of its own: the one in use is, if
     // anything, what was there before it.
     for (const attempt of [this.#attempts.beside, this.#attempts.current]) {
-      const pathClass = attempt?.path?.classOf(remote);
+      const pathClass = attempt?.path?.classOf(remote, local);
       if (attempt?.path !== undefined && pathClass !== undefined) {
         return { carrier: attempt.path, pathClass };
       }
@@ -301,6 +307,7 @@ export class FriendLink {
       ready: () => this.#stepAttempt(attempt, { type: 'path-ready' }),
       lost: () => this.#stepAttempt(attempt, { type: 'path-lost' }),
       selected: (path) => this.#selected(attempt, path),
+      guessing: (progress) => this.#events.guessing?.(progress),
     });
     return attempt;
   }
@@ -372,7 +379,7 @@ export class FriendLink {
     return {
       path: best.pathClass === 'relay' ? 'relay' : 'direct',
       kind: best.kind,
-      local: this.#host.localAddressFor(best.remote),
+      local: this.#host.localAddressFor(best.remote, best.local),
       remote: best.remote,
       fingerprint: match.key,
     };

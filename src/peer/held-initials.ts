@@ -8,6 +8,8 @@ const PER_MATCH = 2;
 
 interface Held {
   readonly remote: Address;
+  /** The socket of ours that it came to. */
+  readonly local: Address;
   readonly datagram: Uint8Array;
   readonly until: number;
 }
@@ -24,12 +26,13 @@ export class HeldInitials {
     this.#clock = clock;
   }
 
-  hold(remote: Address, datagram: Uint8Array, matches: number): void {
+  hold(remote: Address, local: Address, datagram: Uint8Array, matches: number): void {
     const now = this.#clock.now();
     this.#held = this.#held.filter(({ until }) => until > now);
     const same = this.#held.filter((held) => sameAddress(held.remote, remote)).length;
     if (same >= PER_MATCH || this.#held.length >= matches * PER_MATCH) return;
-    this.#held.push({ remote, datagram: Uint8Array.from(datagram), until: now + HOLD_MS });
+    const until = now + HOLD_MS;
+    this.#held.push({ remote, local, datagram: Uint8Array.from(datagram), until });
   }
 
   /** What is still worth judging again; it is not held any longer. */

@@ -101,6 +101,7 @@ export class PeerNode {
       clock: options.clock,
       random: options.random,
       ownFingerprint: options.identity.fingerprint,
+      natReported: () => this.#updateEndpoints(),
     });
   }
 
@@ -117,8 +118,8 @@ export class PeerNode {
         listen,
         alpn: [FRIEND_ALPN],
         accept: {
-          admit: (remote, datagram): Admission =>
-            self.node?.admit(remote, datagram) ?? { kind: 'drop' },
+          admit: (remote, datagram, local): Admission =>
+            self.node?.admit(remote, datagram, local) ?? { kind: 'drop' },
           onConnection: (connection) => self.node?.accept(connection),
           verify: (certDer, alpn) => alpn === FRIEND_ALPN && certDer.length > 0,
         },
@@ -127,6 +128,7 @@ export class PeerNode {
     const node = new PeerNode(options, endpoint, held);
     self.node = node;
     node.#step({ type: 'servers', servers: options.cachedServers });
+    node.#askObservers(options.cachedServers);
     return node;
   }
 
@@ -179,13 +181,13 @@ export class PeerNode {
   }
 
   /** Judges an Initial: only what comes over a checked path of a matched friend is a friend's. */
-  admit(remote: Address, datagram: Uint8Array): Admission {
+  admit(remote: Address, datagram: Uint8Array, local: Address): Admission {
     for (const { link } of this.#links.values()) {
-      const path = link.pathFrom(remote);
+      const path = link.pathFrom(remote, local);
       if (path !== undefined) return { kind: 'carried', ...path };
     }
     const matches = [...this.#links.values()].filter(({ link }) => link.match !== undefined).length;
-    this.#held.hold(remote, datagram, matches);
+    this.#held.hold(remote, local, datagram, matches);
     return { kind: 'drop' };
   }
 
@@ -215,11 +217,18 @@ export class PeerNode {
   }
 
   async #discover(): Promise<void> {
-    const allFailed = await this.#discovery.ask(
-      (servers) => this.#step({ type: 'servers', servers }),
-      this.#abort.signal,
-    );
+    const allFailed = await this.#discovery.ask((servers, stunAddresses) => {
+      this.#step({ type: 'servers', servers });
+      this.#askObservers(servers, stunAddresses);
+    }, this.#abort.signal);
     if (allFailed) this.#tellNoServer();
+  }
+
+  /** Whoever answers STUN is asked how our NAT looks from there. */
+  #askObservers(servers: readonly Server[], others: readonly Address[] = []): void {
+    if (this.#closed) return;
+    const addresses = servers.flatMap((server) => addressesFromWire(server.addresses, 8));
+    this.#paths.nat.learn([...addresses, ...others]);
   }
 
   /** Says why there is no registration, where there is none: balancers' and servers' reasons. */
@@ -252,6 +261,7 @@ export class PeerNode {
           events.servers(this.#pool.known);
           if (remote !== undefined) events.registered(remote, observed);
           void this.#observeFurther(registration);
+          if (observed !== undefined) this.#paths.nat.seenAt(observed);
         },
         match: (found) => this.#match(found),
         conflict: ({ wish, heldBy }) => {
@@ -291,6 +301,11 @@ export class PeerNode {
       observation === undefined ? [] : [observation.cookie],
     );
     if (cookies.length > 0) registration.updateEndpoint(cookies);
+  }
+
+  /** What servers were told of this peer has changed. */
+  #updateEndpoints(): void {
+    for (const { registration } of this.#registrations.values()) registration.updateEndpoint([]);
   }
 
   #serverFailed(server: Server, error: ChattyError): void {
@@ -359,7 +374,10 @@ export class PeerNode {
           keepAliveMs: FRIEND_KEEP_ALIVE_MS,
           signal: this.#abort.signal,
         }),
-      localAddressFor: (remote) => this.#localAddressFor(remote),
+      localAddressFor: (remote, socket) => {
+        const { host, port } = this.#localAddressFor(remote);
+        return { host, port: socket?.port ?? port };
+      },
       merge: (path, endpoint) => this.#paths.merge(path, endpoint),
       renewWish: (friend) => {
         const entry = this.#links.get(friend);
@@ -369,8 +387,8 @@ export class PeerNode {
   }
 
   #releaseHeld(): void {
-    for (const { remote, datagram } of this.#held.take()) {
-      const admission = this.admit(remote, datagram);
+    for (const { remote, local, datagram } of this.#held.take()) {
+      const admission = this.admit(remote, datagram, local);
       if (admission.kind === 'carried') {
         this.#endpoint.deliver(datagram, admission.pathClass, admission.carrier);
       }
