@@ -69,6 +69,17 @@ export class Metrics {
     });
   }
 
+  /** A counter, kept by the program. */
+  total(name: string, help: string, read: () => number): void {
+    new Counter({
+      ...{ name, help, registers: [this.#registry] },
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+
   /** A counter that is kept here. @returns what counts one more. */
   counter(name: string, help: string): () => void {
     const counter = new Counter({ name, help, registers: [this.#registry] });

@@ -3,6 +3,7 @@ import { systemClock as clock } from '../base/clock.ts';
 import { systemRandom as random } from '../base/random.ts';
 import { rendezvousSchema } from '../config/schemas.ts';
 import { environmentName, type ValuesOf } from '../config/setting.ts';
+import type { RelayLimits } from '../rendezvous/relay-budget.ts';
 import { type Context, defineCommand, type Environment, type Io, runProgram } from './program.ts';
 
 const program = defineCommand({
@@ -59,7 +60,10 @@ async function serve(values: Values, context: Context): Promise<number> {
     logger,
     clock,
     random,
-    settings: { maxPeers, peersPerSource, registrationsPerMinute, namesPerKey, maxRecords },
+    settings: {
+      ...{ maxPeers, peersPerSource, registrationsPerMinute, namesPerKey, maxRecords },
+      relay: values.relay ? relayLimits(values) : undefined,
+    },
     observer: operations && observeRendezvous(operations.metrics),
   });
   if (operations !== undefined) measureRendezvous(operations.metrics, server);
@@ -71,6 +75,16 @@ async function serve(values: Values, context: Context): Promise<number> {
     { ...context, signal },
     operations,
   );
+}
+
+function relayLimits(values: Values): RelayLimits {
+  return {
+    pairBytesPerSecond: values.relayPairBytesPerSecond,
+    pairBytes: values.relayPairBytes,
+    pairTimeMs: values.relayPairTime,
+    bytesPerSecond: values.relayBytesPerSecond,
+    pairs: values.relayPairs,
+  };
 }
 
 /** Runs several servers, each in a process of its own under this one. */

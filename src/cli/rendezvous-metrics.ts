@@ -1,3 +1,4 @@
+import type { RelayStats } from '../rendezvous/relay-table.ts';
 import type { RendezvousObserver, RendezvousServer } from '../rendezvous/rendezvous-server.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -63,5 +64,47 @@ export function measureRendezvous(metrics: Metrics, server: RendezvousServer): v
     'Datagrams that nobody was found for, by reason.',
     'reason',
     () => ({ ...server.stats.port.dropped }),
+  );
+  metrics.gauge(
+    'chatty_tunnels',
+    'Tunnels over TCP that are open, of peers whose networks let no UDP through.',
+    () => server.stats.port.tunnels.open,
+  );
+  metrics.total(
+    'chatty_tunnel_datagrams_dropped_total',
+    'Datagrams for peers whose tunnels were too slow.',
+    () => server.stats.port.tunnels.dropped,
+  );
+  if (server.stats.relay !== undefined) measureRelay(metrics, () => server.stats.relay);
+}
+
+/** What is passed on for peers who cannot reach each other. */
+function measureRelay(metrics: Metrics, read: () => RelayStats | undefined): void {
+  metrics.gauge(
+    'chatty_relay_pairs',
+    'Pairs of peers that may be relayed here; most never need it.',
+    () => read()?.pairs ?? 0,
+  );
+  metrics.total(
+    'chatty_relay_datagrams_total',
+    'Datagrams relayed from one peer to another.',
+    () => read()?.relayedDatagrams ?? 0,
+  );
+  metrics.total(
+    'chatty_relay_bytes_total',
+    'Bytes of these datagrams, with 10 of ours in each.',
+    () => read()?.relayedBytes ?? 0,
+  );
+  metrics.counters(
+    'chatty_relay_dropped_total',
+    'Relay frames that came to nothing, by reason; rate, bytes and time are a pair’s limits, server is that of all.',
+    'reason',
+    () => ({ ...read()?.dropped }),
+  );
+  metrics.counters(
+    'chatty_relay_binds_total',
+    'Frames by which peers said where they are, by what came of them.',
+    'result',
+    () => ({ ...read()?.binds }),
   );
 }

@@ -111,21 +111,22 @@ export const fingerprint: Format<string> = {
 };
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
+  KiB: 2 ** 10,
   MiB: 2 ** 20,
   GiB: 2 ** 30,
 };
 
-/** An amount of memory, in bytes. */
+/** An amount of memory, or of traffic, in bytes. */
 export const size: Format<number> = {
-  allowed: 'an amount of memory like 512MiB or 4GiB',
+  allowed: 'a size like 256KiB, 512MiB or 4GiB',
   placeholder: 'SIZE',
   read: (text) => {
-    const match = /^(\d{1,6})(MiB|GiB)$/.exec(text);
+    const match = /^(\d{1,6})(KiB|MiB|GiB)$/.exec(text);
     const bytes = Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ''] ?? Number.NaN);
     return bytes > 0 ? bytes : undefined;
   },
   show: (bytes) => {
-    const unit = bytes % 2 ** 30 === 0 ? 'GiB' : 'MiB';
+    const unit = bytes % 2 ** 30 === 0 ? 'GiB' : bytes % 2 ** 20 === 0 ? 'MiB' : 'KiB';
     return `${bytes / (SIZE_UNITS[unit] ?? 1)}${unit}`;
   },
 };

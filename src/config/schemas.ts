@@ -128,6 +128,36 @@ export const rendezvousSchema = {
     1_000_000,
     'records of the table of all servers’ peers, two a peer; 1.8 KB each',
   ),
+  relay: withDefault(
+    flag,
+    true,
+    'pass on nothing for peers whose networks cannot reach each other; what is passed on is encrypted',
+  ),
+  relayPairBytesPerSecond: withDefault(
+    size,
+    2 ** 20,
+    'what is passed on a second for one pair, both ways: enough for talk and a file now and then',
+  ),
+  relayPairBytes: withDefault(
+    size,
+    2 ** 30,
+    'what is passed on in all for one pair, until it has rested for 5 minutes',
+  ),
+  relayPairTime: withDefault(
+    duration,
+    4 * 3_600_000,
+    'how long it is for one pair, until it has rested for 5 minutes',
+  ),
+  relayBytesPerSecond: withDefault(
+    size,
+    64 * 2 ** 20,
+    'what is passed on a second in all: half of what a network of 1 Gbit/s carries',
+  ),
+  relayPairs: withDefault(
+    integer(1, 1_000_000),
+    20_000,
+    'pairs that may have something passed on; 2 KB each',
+  ),
   ...daemon,
 };
 
@@ -147,7 +177,7 @@ export const peerSchema = {
   relay: withDefault(
     flag,
     true,
-    'never talk through a server (none relays yet, so this changes nothing)',
+    'never talk through a server, not even encrypted and until a direct path is found',
   ),
   ...common('warn'),
 };
