@@ -44,6 +44,11 @@ export interface ChattyOptions {
   readonly listen?: readonly Address[] | undefined;
   /** On how many servers to wait at once, 1 to 3 (default 2). */
   readonly registrations?: number | undefined;
+  /**
+   * Whether servers may pass on what friends say, encrypted, until there is a direct path and where
+   * there is none (default true).
+   */
+  readonly relay?: boolean | undefined;
   /** Closes everything when it aborts, as `close` does. */
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -170,6 +175,7 @@ export class Chatty implements AsyncDisposable {
       random,
       logger: options.logger ?? silentLogger,
       registrations,
+      relayRefused: options.relay === false,
       discovery: {
         loadBalancers,
         learned: trust.learned,

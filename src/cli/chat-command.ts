@@ -29,6 +29,8 @@ export interface PeerSettings {
   readonly state: string;
   readonly timeoutMs: number | undefined;
   readonly json: boolean;
+  /** Whether servers may pass on what friends say to each other. */
+  readonly relay: boolean;
 }
 
 /**
@@ -57,6 +59,7 @@ export async function chat(
       state: settings.state,
       caPem,
       strict: settings.strict,
+      relay: settings.relay,
       logger: context.logger,
     });
     const screen: Screen = json

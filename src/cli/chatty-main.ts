@@ -133,7 +133,6 @@ function readPair([name = '', friend = '']: readonly string[]): { name: string; 
   });
 }
 
-/** @param values relay is read but means nothing yet: nothing is relayed so far. */
 function readSettings(values: ValuesOf<typeof peerSchema>, { env }: Context): PeerSettings {
   return {
     loadBalancers: values.loadbalancer,
@@ -143,6 +142,7 @@ function readSettings(values: ValuesOf<typeof peerSchema>, { env }: Context): Pe
     state: values.state ?? defaultStateDirectory(env),
     timeoutMs: values.timeout,
     json: values.json,
+    relay: values.relay,
   };
 }
 

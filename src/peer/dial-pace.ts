@@ -1,5 +1,7 @@
 /** How long the side that was waiting lets the other dial first, from the first checked path. */
 const GRACE_MS = { lowerFingerprint: 150, higherFingerprint: 300 } as const;
+/** … and so much longer from a relay that nothing has come back on: some round trips. */
+const PRESUMED_GRACE_MS = 600;
 /** Delay before another dial after one that failed. */
 export const REDIAL_MS = 500;
 /** Connections that keep ending soon are dialled anew with growing delays, up to this. */
@@ -13,11 +15,15 @@ export function graceMs(side: {
   /** The two sessions were connected before. */
   readonly wasConnected: boolean;
   readonly friendWasWaiting: boolean;
+  /** There is only a relay that nothing has come back on. */
+  readonly presumed: boolean;
 }): number {
   // After a loss both sides know of it at about the same time: the lower redials at once.
   if (side.wasConnected) return side.weAreLower ? 0 : GRACE_MS.higherFingerprint;
   if (side.friendWasWaiting) return 0;
-  return side.weAreLower ? GRACE_MS.lowerFingerprint : GRACE_MS.higherFingerprint;
+  // A relay is there before the friend is.
+  const presumedMs = side.presumed ? PRESUMED_GRACE_MS : 0;
+  return presumedMs + (side.weAreLower ? GRACE_MS.lowerFingerprint : GRACE_MS.higherFingerprint);
 }
 
 /** How fast to dial anew when connections keep ending. */

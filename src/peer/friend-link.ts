@@ -304,7 +304,7 @@ export class FriendLink {
   #punch(match: Match): Attempt {
     const attempt: Attempt = { path: undefined, lastBest: undefined };
     attempt.path = this.#host.punch(match, {
-      ready: () => this.#stepAttempt(attempt, { type: 'path-ready' }),
+      ready: (presumed) => this.#stepAttempt(attempt, { type: 'path-ready', presumed }),
       lost: () => this.#stepAttempt(attempt, { type: 'path-lost' }),
       selected: (path) => this.#selected(attempt, path),
       guessing: (progress) => this.#events.guessing?.(progress),
@@ -376,11 +376,12 @@ export class FriendLink {
     const match = this.#machine.match;
     if (best === undefined || match === undefined) return undefined;
     this.#pathClass = best.pathClass;
+    const remote = current?.path?.addressOf(best) ?? best.remote;
     return {
       path: best.pathClass === 'relay' ? 'relay' : 'direct',
       kind: best.kind,
-      local: this.#host.localAddressFor(best.remote, best.local),
-      remote: best.remote,
+      local: this.#host.localAddressFor(remote, best.local),
+      remote,
       fingerprint: match.key,
     };
   }
@@ -392,6 +393,8 @@ export class FriendLink {
         throw new ChattyError('CHATTY_TRANSPORT', 'there is no path to the friend');
       }
       const quic = await this.#host.dial(path, path.best.pathClass, key);
+      // What was found during the handshake is used from now on.
+      if (path.best.pathClass !== quic.pathClass) quic.selectPath(path.best.pathClass);
       const { current, beside } = this.#attempts;
       if (attempt !== current && attempt !== beside) {
         quic.close(0, 'the friend has started anew');

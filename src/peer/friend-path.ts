@@ -20,8 +20,11 @@ import { RelayClient, type RelayRoute } from './relay-client.ts';
 const MAX_STUN_FIRST_BYTE = 3;
 
 export interface FriendPathEvents {
-  /** There is a checked path where there was none. */
-  ready(): void;
+  /**
+   * There is a path where there was none, or one that has answered where there was a relay's word.
+   * @param presumed whether it is a relay's word.
+   */
+  ready(presumed: boolean): void;
   /** The friend has answered on one more path: its connections may come on it. */
   opened(): void;
   /** The best path is another one. */
@@ -88,7 +91,7 @@ export class FriendPath implements Carrier {
     const { agent, clock } = this.#options;
     // First the relays hear where we are, then what is sent over them.
     if (input.type === 'network-changed') this.relays.networkChanged();
-    const hadPath = this.best !== undefined;
+    const { best: before } = this;
     const effects = agent.step(input, clock.now());
     for (const effect of effects) this.#carryOut(effect);
     this.#timer?.cancel();
@@ -100,8 +103,9 @@ export class FriendPath implements Carrier {
     const best = this.best;
     this.relays.want(best?.via !== 'udp' || best.checkedAt === undefined);
     this.#tellGuesser();
-    if (best !== undefined && !hadPath) this.#options.events.ready();
-    if (best === undefined && hadPath) this.#options.events.lost();
+    const isNews = before === undefined || (before.presumed && best?.presumed === false);
+    if (best !== undefined && isNews) this.#options.events.ready(best.presumed);
+    if (best === undefined && before !== undefined) this.#options.events.lost();
   }
 
   #tellGuesser(): void {

@@ -17,7 +17,11 @@ export interface FriendGreeting {
 /** What happens while one of the friend's sessions is looked for. */
 export type AttemptInput =
   /** A path to the friend's session is checked in both directions. */
-  | { readonly type: 'path-ready' }
+  | {
+      readonly type: 'path-ready';
+      /** It is a relay that nothing has come back on yet. Said again when that has changed. */
+      readonly presumed?: boolean;
+    }
   /** None is any more. */
   | { readonly type: 'path-lost' }
   | { readonly type: 'dial-failed'; readonly reason: string }

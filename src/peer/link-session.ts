@@ -180,7 +180,7 @@ export class LinkSession {
     this.#effects = [];
     switch (input.type) {
       case 'path-ready':
-        this.#findPath(now);
+        this.#findPath(input.presumed === true, now);
         break;
       case 'path-lost':
         this.#losePath(now);
@@ -209,9 +209,11 @@ export class LinkSession {
     return this.#effects;
   }
 
-  #findPath(now: number): void {
+  #findPath(presumed: boolean, now: number): void {
+    const at = now + this.#graceMs(presumed);
+    const known = this.#pathReady ? this.#dialAt : undefined;
+    this.#dialAt = known === undefined ? Math.max(this.#dialAt ?? now, at) : Math.min(known, at);
     this.#pathReady = true;
-    this.#dialAt = Math.max(this.#dialAt ?? now, now + this.#graceMs);
     if (this.#connections.size > 0) this.#together();
   }
 
@@ -242,8 +244,9 @@ export class LinkSession {
     return this.#pathReady && !this.#dialling && this.#connections.size === 0;
   }
 
-  get #graceMs(): number {
+  #graceMs(presumed = false): number {
     return graceMs({
+      presumed,
       weAreLower: this.#weAreLower,
       wasConnected: this.#announced,
       friendWasWaiting: this.#match.friendWasWaiting,
@@ -427,7 +430,7 @@ export class LinkSession {
     if (this.#active === id) this.#replaceActive(connection, now);
     if (this.#connections.size > 0) return;
     this.#pace.ended(connection.greeted, now - connection.since);
-    this.#dialAt = now + this.#graceMs + this.#pace.delayMs;
+    this.#dialAt = now + this.#graceMs() + this.#pace.delayMs;
     if (!this.#pathReady) this.#repunchAt = now;
     this.#apart(now);
   }

@@ -18,15 +18,20 @@ import { Discovery, type DiscoveryOptions } from './discovery.ts';
 import { FriendLink, type FriendLinkEvents, type FriendLinkHost } from './friend-link.ts';
 import { type FriendPath } from './friend-path.ts';
 import { HeldInitials } from './held-initials.ts';
-import { type Match, readMatch } from './match.ts';
+import { type Match, readMatch, type RelayOffer } from './match.ts';
 import { PathHost } from './path-host.ts';
 import { Registration } from './registration.ts';
+import type { RelayRoute } from './relay-client.ts';
+import { relayRoutes } from './relay-routes.ts';
 import { ServerPool, type ServerPoolInput } from './server-pool.ts';
+import type { Tunnel } from './tunnel.ts';
 
 /** Of a server's further addresses, so many are asked how they see this peer. */
 const MAX_OBSERVERS = 4;
 /** How many servers' reasons are told where none can be registered on. */
 const MAX_TOLD_SERVERS = 4;
+/** Of a relay frame; QUIC has others. */
+const RELAY_FIRST_BYTE = 0x0c;
 /** A friend's connection that is idle is kept alive by QUIC this often. */
 const FRIEND_KEEP_ALIVE_MS = 10_000;
 /** A proven key is told to the servers so long after: the first words between friends come first. */
@@ -41,6 +46,8 @@ export interface PeerNodeOptions {
   readonly logger: Logger;
   /** On how many servers to be registered at once. */
   readonly registrations: number;
+  /** Whether no byte of what friends say may go over servers, not even encrypted. */
+  readonly relayRefused: boolean;
   readonly discovery: Omit<DiscoveryOptions, 'clock'>;
   /** Servers that worked last time; tried at once, beside asking the balancers. */
   readonly cachedServers: readonly Server[];
@@ -101,6 +108,7 @@ export class PeerNode {
       clock: options.clock,
       random: options.random,
       ownFingerprint: options.identity.fingerprint,
+      relayRefused: options.relayRefused,
       natReported: () => this.#updateEndpoints(),
     });
   }
@@ -264,6 +272,7 @@ export class PeerNode {
           if (observed !== undefined) this.#paths.nat.seenAt(observed);
         },
         match: (found) => this.#match(found),
+        tunnelled: (datagram, tunnel) => this.#receiveTunnelled(datagram, tunnel),
         conflict: ({ wish, heldBy }) => {
           const entry = wish === undefined ? undefined : this.#links.get(wish.friend);
           if (entry !== undefined && heldBy.length === 32) entry.events.conflict(heldBy);
@@ -337,6 +346,17 @@ export class PeerNode {
       return;
     }
     entry.link.matched(match);
+    this.#paths.offerRelays(match);
+  }
+
+  #receiveTunnelled(datagram: Uint8Array, tunnel: Tunnel): void {
+    if (datagram[0] === RELAY_FIRST_BYTE) this.#paths.receiveRelay(datagram, tunnel.remote, true);
+    else this.#endpoint.deliver(datagram, 'relay', tunnel);
+  }
+
+  #relayRoutes(offer: RelayOffer): readonly RelayRoute[] {
+    const known = new Map([...this.#registrations].map(([id, entry]) => [id, entry.registration]));
+    return relayRoutes(offer, this.#endpoint, known, this.#onLoopback());
   }
 
   #ownEndpoint(): Endpoint {
@@ -363,6 +383,7 @@ export class PeerNode {
       punch: (match: Match, events): FriendPath =>
         this.#paths.punch(match, {
           onLoopback: this.#onLoopback(),
+          routesTo: (offer) => this.#relayRoutes(offer),
           events: { ...events, opened: () => this.#releaseHeld() },
         }),
       dial: (carrier: Carrier, pathClass: PathClass, key: Uint8Array) =>

@@ -44,8 +44,8 @@ interface Relay {
   timer: Timer | undefined;
 }
 
-/** As many servers as a match names. */
-const MAX_RELAYS = 2;
+/** One more than a match names: what is in use goes on when another takes its place there. */
+const MAX_RELAYS = 3;
 
 /** Our side of the relays between us and one session of a friend. */
 export class RelayClient {
@@ -59,20 +59,22 @@ export class RelayClient {
     this.#options = options;
   }
 
-  /** The latest match's list counts; what it has in common with the one before goes on. */
+  /**
+   * Takes the relays of the latest match. One that is not among them any more is kept as long as there
+   * is room: its server says itself when it is over.
+   */
   offer(offers: readonly RelayOffer[]): void {
     if (this.#closed) return;
-    const wanted = offers.slice(0, MAX_RELAYS);
-    const channels = new Set(wanted.map(({ channel }) => channel));
-    for (const [channel, relay] of this.#relays) {
-      if (!channels.has(channel)) this.#drop(channel, relay);
+    const latest = new Set(offers.map(({ channel }) => channel));
+    for (const offer of offers) if (!this.#relays.has(offer.channel)) this.#add(offer);
+    for (const [channel, relay] of [...this.#relays]) {
+      if (this.#relays.size > MAX_RELAYS && !latest.has(channel)) this.#drop(channel, relay);
     }
-    for (const offer of wanted) if (!this.#relays.has(offer.channel)) this.#add(offer);
   }
 
   /** Whether a frame of this channel is ours. */
   has(channel: string): boolean {
-    return this.#relays.has(channel);
+    return !this.#closed && this.#relays.has(channel);
   }
 
   /**
@@ -118,7 +120,6 @@ export class RelayClient {
   close(): void {
     this.#closed = true;
     for (const { timer } of this.#relays.values()) timer?.cancel();
-    this.#relays.clear();
   }
 
   #add(offer: RelayOffer): void {

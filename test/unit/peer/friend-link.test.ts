@@ -83,6 +83,7 @@ class Subject {
             return best();
           },
           step: () => undefined,
+          addressOf: ({ remote }: Path) => remote,
           close: () => this.told.push('path closed'),
         };
         this.#path = path as unknown as FriendPath;
@@ -118,7 +119,7 @@ class Subject {
   findPath(): void {
     this.#best = PATH;
     this.#pathEvents?.selected(PATH);
-    this.#pathEvents?.ready();
+    this.#pathEvents?.ready(false);
   }
 
   /** The friend dials, and opens its stream. */
