@@ -2,7 +2,13 @@ import type { Cell } from './cells.ts';
 import { type Behaviour, modelOf } from './router-types.ts';
 
 /** What a program must be able to do for an outcome. */
-export type Need = 'sequential-ports' | 'random-ports' | 'relay' | 'tunnel';
+export type Need =
+  | 'sequential-ports'
+  | 'random-ports'
+  | 'relay'
+  | 'tunnel'
+  /** Where a router has answered a packet that came early, another port has to be opened. */
+  | 'reopening';
 
 /** How two people ought to end up. */
 export interface Expectation {
@@ -90,11 +96,15 @@ function relayed(
   return { outcome: 'relayed', reason, needs: ['relay', ...needs], blame };
 }
 
+/** The same for two behind Linux masquerade of whom one is late: its router has moved its mapping. */
+export const LATE: Expectation = direct('another port can be opened in time', ['reopening']);
+
 /** What is not built yet, and what becomes of those who need it. To be emptied. */
 const NOT_YET: ReadonlyMap<Need, string> = new Map<Need, string>([
   ['relay', 'src/path has no relay yet: who cannot be direct is not connected'],
   ['tunnel', 'nothing carries datagrams over TCP yet: without UDP nobody registers'],
   ['sequential-ports', 'src/path does not foresee ports yet'],
+  ['reopening', 'src/path opens no further port where an early packet has moved the mapping'],
   ['random-ports', 'src/path does not guess ports yet'],
 ]);
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { expectationOf, presentOutcomeOf } from './expectation.ts';
+import { CELLS } from './cells.ts';
+import { expectationOf, LATE, presentOutcomeOf } from './expectation.ts';
 import { Laboratory } from './laboratory.ts';
 import { Pair, withCell } from './meeting.ts';
 import { cellsOf, optionsOf } from './options.ts';
@@ -7,6 +8,7 @@ import { writePart } from './parts.ts';
 import type { CellResult } from './results.ts';
 
 const options = optionsOf(process.env);
+const LATE_MS = 300;
 const cells: CellResult[] = [];
 let laboratory: Laboratory;
 
@@ -41,4 +43,24 @@ describe('two people find each other', () => {
       }
     });
   });
+});
+
+describe.runIf(options.only === undefined)('somebody who is late', () => {
+  it.each(['masquerade × masquerade', 'masquerade × cgn'])(
+    `%s: is reached although the own router has answered for them`,
+    async (name) => {
+      const cell = CELLS.find((each) => each.name === name);
+      if (cell === undefined) throw new RangeError(`there is no ${name}`);
+      const present = presentOutcomeOf(LATE);
+      await withCell(laboratory, cell, async (seats) => {
+        const pair = new Pair(laboratory, seats);
+        try {
+          const meeting = await pair.meet(present, false, LATE_MS);
+          expect(meeting, JSON.stringify(meeting)).toMatchObject({ outcome: present });
+        } finally {
+          await pair.leave();
+        }
+      });
+    },
+  );
 });

@@ -1,4 +1,5 @@
 import { parseAddress } from '../../src/base/address.ts';
+import { systemClock as clock } from '../../src/base/clock.ts';
 import type { Cell } from './cells.ts';
 import type { Outcome } from './expectation.ts';
 import type { Laboratory } from './laboratory.ts';
@@ -65,8 +66,11 @@ export class Pair {
     return this.#b;
   }
 
-  /** @param hoped how they ought to end up: it is waited for as long as that may take. */
-  async meet(hoped: Outcome, guesses: boolean): Promise<Meeting> {
+  /**
+   * @param hoped how they ought to end up: it is waited for as long as that may take.
+   * @param lateMs so much later than `b` does `a` take note of the match.
+   */
+  async meet(hoped: Outcome, guesses: boolean, lateMs = 0): Promise<Meeting> {
     const { a } = this;
     const registrations = (): number =>
       a.events.filter(({ event }) => event === 'registered').length;
@@ -76,6 +80,7 @@ export class Pair {
     this.#b.say('from b');
     const { b } = this;
     const patienceMs = hoped === 'direct' ? (guesses ? GUESS_MS : MEET_MS) : HOPELESS_MS;
+    if (lateMs > 0) await this.#delay(lateMs);
     await b.until(() => b.first('registered') !== undefined, SETTLED_MS);
     await b.until(() => hasDelivered(b, 1), patienceMs);
     if (hoped === 'direct') await this.settled(patienceMs);
@@ -114,6 +119,15 @@ export class Pair {
   get agrees(): boolean {
     const [a, b] = [this.#whereIs(0), this.#whereIs(1)];
     return a === b && a !== undefined;
+  }
+
+  async #delay(lateMs: number): Promise<void> {
+    const { a, b } = this;
+    await b.until(() => b.first('waiting') !== undefined, SETTLED_MS);
+    a.pause();
+    await b.until(() => b.first('matched') !== undefined, SETTLED_MS);
+    await clock.sleep(lateMs);
+    a.goOn();
   }
 
   async #talk(): Promise<boolean> {

@@ -94,8 +94,18 @@ export class Person {
     this.#program.say(line);
   }
 
+  /** Does nothing for a while, as a program does on a busy computer. */
+  pause(): void {
+    this.#program.signal('SIGSTOP');
+  }
+
+  goOn(): void {
+    this.#program.signal('SIGCONT');
+  }
+
   /** As Ctrl-C would. */
   async leave(): Promise<void> {
+    this.goOn();
     this.#program.signal('SIGINT');
     const timer = clock.setTimer(LEAVE_MS, () => this.#program.signal('SIGKILL'));
     await this.#program.ended;
