@@ -49,7 +49,6 @@ export class Node extends Construct {
         volumeType: 'gp3',
         volumeSize: DISK_GB,
         deleteOnTermination: true,
-        tags: { Name: options.name },
       },
       tags: { Name: options.name },
       dependsOn: [...options.dependsOn],
