@@ -138,8 +138,15 @@ export class LinkMachine {
     this.#session = challenger;
     this.#challenger = undefined;
     if (old?.memory.announced === true) this.#remember(old.memory);
-    const closed = old?.end('the friend has started anew') ?? [];
-    return [...closed, { type: 'promote' }, ...effects];
+    if (old === undefined) return [{ type: 'promote' }, ...effects];
+    const all = [
+      ...old.end('the friend has started anew'),
+      { type: 'promote' },
+      ...effects,
+    ] as const;
+    // The newer one was not to be reached yet: if it is there, it is tried again beside the older.
+    const isNewer = compareSessions(old.match.session, challenger.match.session) > 0;
+    return isNewer ? [...all, { type: 'ask-again' }] : [...all];
   }
 
   /** The session is over: if another was tried beside it, that is the one to reach now. */
@@ -157,7 +164,8 @@ export class LinkMachine {
   #dropIdle(): LinkEffect[] {
     const challenger = this.#challenger;
     if (challenger === undefined || !this.#isIdle(challenger.match)) return [];
-    return this.#dropChallenger('another session is in use');
+    // It stood in the way of what else servers may have told.
+    return [...this.#dropChallenger('another session is in use'), { type: 'ask-again' }];
   }
 
   /** Whether there is nothing to gain from trying this beside the session in use. */

@@ -138,7 +138,7 @@ export class LinkSession {
   /** This session is the one in use from now on: what was kept quiet is told. */
   endTrial(): LinkEffect[] {
     this.#effects = [];
-    this.#leaveTrial();
+    this.#leaveTrial(true);
     return this.#effects;
   }
 
@@ -289,18 +289,19 @@ export class LinkSession {
     this.#announced = true;
   }
 
-  /** The friend has greeted in this session. */
-  #prove(): void {
+  /** The friend has greeted in this session. `stays`: the connection in use is no other after that. */
+  #prove(stays: boolean): void {
     this.#proven = true;
-    this.#leaveTrial();
+    this.#leaveTrial(stays);
   }
 
-  #leaveTrial(): void {
+  #leaveTrial(stays: boolean): void {
     if (!this.#onTrial) return;
     this.#onTrial = false;
     const [first] = this.#connections.keys();
     if (first !== undefined) this.#announce(first);
-    if (this.#active !== undefined) this.#tellActive(this.#active, undefined);
+    // Frames go over the one that is in use at the end of the step: of another, nobody is told.
+    if (this.#active !== undefined && stays) this.#tellActive(this.#active, undefined);
   }
 
   #takeHello(input: Extract<LinkInput, { type: 'hello' }>, now: number): void {
@@ -323,7 +324,7 @@ export class LinkSession {
     }
     this.#generation = Math.max(this.#generation, generation);
     connection.greeted = true;
-    this.#prove();
+    this.#prove(judgement === 'waits');
     connection.generation = this.#generation;
     connection.conversation = this.#conversation;
     this.#effects.push({
@@ -359,7 +360,7 @@ export class LinkSession {
     }
     if (!this.#isPresent(id, input.greeting, now)) return;
     connection.greeted = true;
-    this.#prove();
+    this.#prove(this.#active === id || !this.#weAreLower);
     connection.conversation = this.#conversation;
     this.#generation = Math.max(this.#generation, input.generation);
     connection.generation = Math.max(connection.generation, input.generation);

@@ -27,12 +27,17 @@ export class Friends {
   }
 
   /** Whether the two have exactly one connection, the same on both sides. */
-  connected(a: Person, b: Person): boolean {
-    return this.#pairs.get(pairOf(a, b))?.world.settled === true;
+  connected(a: SimPeer, b: SimPeer): boolean {
+    const [one, other] = keyed(a.person) < keyed(b.person) ? [a, b] : [b, a];
+    const sessions = [sessionToWire(one.session), sessionToWire(other.session)] as const;
+    return this.#pairs.get(pairOf(a.person, b.person))?.world.settledBetween(sessions) === true;
   }
 
   gone(peer: SimPeer, silently: boolean): void {
-    for (const [who, world] of this.#linksOf(peer)) world.end(who, !silently);
+    const session = sessionToWire(peer.session);
+    for (const { world } of this.#pairs.values()) {
+      for (const who of [0, 1] as const) world.end(who, session, !silently);
+    }
   }
 
   /** The peer is told of its friend. */
@@ -52,12 +57,8 @@ export class Friends {
       if (!this.#network.reachable(one.host, other.host)) world.breakNetwork();
     }
     const who: Who = keyed(peer.person) < keyed(friend.person) ? 0 : 1;
-    const running = world.people[who];
     const own = sessionToWire(peer.session);
-    if (running.dead || running.session.startedAt < own.startedAt) world.begin(who, own);
-    // The one that a newer program of the same person has replaced has no say any more.
-    if (world.people[who].session.startedAt !== own.startedAt) return;
-    world.matched(who, { session, key: match.friendKey, endpoint, friendWasWaiting });
+    world.matched(who, own, { session, key: match.friendKey, endpoint, friendWasWaiting });
   }
 
   #newPair(people: readonly [Person, Person]): LinkWorld {
@@ -67,21 +68,11 @@ export class Friends {
         clock: this.#network.clock,
         fingerprints: [Buffer.from(people[0].key, 'hex'), Buffer.from(people[1].key, 'hex')],
         note: (text) => this.#network.say(`  ${people.map(({ name }) => name).join('+')} ${text}`),
-        renewWish: (who) => {
-          const session = this.#pairs.get(pairOf(...people))?.world.people[who].session;
+        renewWish: (who, session) => {
           this.#askAgain(sessionFromWire(session) ?? '', people[who === 0 ? 1 : 0].name);
         },
       },
     });
-  }
-
-  *#linksOf(peer: SimPeer): Generator<[Who, LinkWorld]> {
-    const own = sessionToWire(peer.session).startedAt;
-    for (const { world } of this.#pairs.values()) {
-      for (const who of [0, 1] as const) {
-        if (world.people[who].session.startedAt === own) yield [who, world];
-      }
-    }
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Wish } from '../../src/rendezvous/record.ts';
 import { sessionFromWire } from '../../src/rendezvous/session-order.ts';
 import { REGISTRATIONS } from './cluster-parts.ts';
-import { type Person, samePerson, type SimPeer, wishText } from './cluster-peer.ts';
+import { type Person, type SimPeer, wishText } from './cluster-peer.ts';
 import type { SimServer } from './cluster-server.ts';
 import type { World } from './cluster-world.ts';
 
@@ -97,17 +97,11 @@ export function unconnectedIn(world: World): string[] {
   const { friends } = world;
   if (friends === undefined) return [];
   return mutualPairs(world).flatMap(([a, b]) => {
-    // Who has talked with a newer program of a friend's believes in no older one any more, also
-    // where the older has outlived it.
-    if (a.label > b.label || [a, b].some((peer) => isOutdone(world, peer))) return [];
-    return friends.connected(a.person, b.person)
+    if (a.label > b.label) return [];
+    return friends.connected(a, b)
       ? []
       : [`${a.label} and ${b.label} have not exactly one connection`];
   });
-}
-
-function isOutdone({ peers }: World, { person, session }: SimPeer): boolean {
-  return peers.some((peer) => samePerson(peer.person, person) && peer.session > session);
 }
 
 function contentsOf(server: SimServer, owners: readonly string[]): string[] {

@@ -116,7 +116,7 @@ export interface Cluster {
   readonly fingerprints: readonly [Uint8Array, Uint8Array];
   note(text: string): void;
   /** A program says its wish again. */
-  renewWish(who: Who): void;
+  renewWish(who: Who, session: SessionId): void;
 }
 
 /** Two people, the network between them, the servers that match them, and what can go wrong. */
@@ -132,6 +132,8 @@ export class World {
   readonly #swift: boolean;
   readonly #fingerprints: readonly [Uint8Array, Uint8Array];
   readonly #cluster: Cluster | undefined;
+  /** Every run of anybody's program. */
+  readonly runs: Process[] = [];
   /** Every program that runs; an older one of a person's may outlive a newer. */
   #running: Process[] = [];
   #starts = 0;
@@ -151,7 +153,7 @@ export class World {
     this.people = [this.#newProcess(0), this.#newProcess(1)];
     // In a cluster programs begin when it says so.
     if (options.cluster !== undefined) for (const process of this.people) process.dead = true;
-    else this.#running = [...this.people];
+    else for (const process of this.people) this.#begin(process);
     this.#note(`the lower fingerprint is ${this.isLower(0) ? 'A' : 'B'}'s`);
   }
 
@@ -219,9 +221,11 @@ export class World {
   /** A wish said again is answered with a match if the friend is there. */
   #renewWish(process: Process): void {
     if (this.#cluster !== undefined) {
-      this.#cluster.renewWish(process.who);
+      this.#cluster.renewWish(process.who, process.session);
       return;
     }
+    // Of several of one person's, servers know the newest.
+    if (this.people[process.who] !== process) return;
     const delayMs = this.between(5, 300);
     this.after(delayMs, () => this.#match(process, this.friendOf(process), this.chance(50), 0));
   }
@@ -287,8 +291,18 @@ export class World {
   }
 
   restart(who: Who): void {
-    this.end(who, this.chance(50));
+    this.#end(this.people[who], this.chance(50));
     this.#begin(this.#newProcess(who));
+    this.matchBoth();
+  }
+
+  /** A newer program of a person's comes, unknown to the one that runs; or goes, and that is left. */
+  usurp(who: Who): void {
+    const [one, other] = this.#running.filter((process) => process.who === who);
+    if (one !== undefined && other !== undefined) {
+      this.#end(other, this.chance(50));
+      this.people[who] = one;
+    } else this.#begin(this.#newProcess(who));
     this.matchBoth();
   }
 
@@ -301,9 +315,18 @@ export class World {
     this.matchBoth();
   }
 
-  /** Whether both sides use one and the same connection, and no other is open. */
   get settled(): boolean {
-    const [one, other] = this.people;
+    return this.#agree(...this.people);
+  }
+
+  /** The same for one run of each one's program in the cluster. */
+  settledBetween(sessions: readonly [SessionId, SessionId]): boolean {
+    const [one, other] = [this.#runOf(0, sessions[0]), this.#runOf(1, sessions[1])];
+    return one !== undefined && other !== undefined && this.#agree(one, other);
+  }
+
+  /** Whether both sides use one and the same connection, and no other is open. */
+  #agree(one: Process, other: Process): boolean {
     const [end] = one.openEnds;
     return (
       end !== undefined &&
@@ -316,20 +339,29 @@ export class World {
     );
   }
 
-  /** A run of a person's program begins in the cluster. */
-  begin(who: Who, session: SessionId): void {
-    this.end(who, false);
-    this.#begin(new Process(who, session, this.#fingerprints[who]));
+  /** A server of the cluster tells a run of a person's program, which begins with that, of the friend's. */
+  matched(who: Who, session: SessionId, match: Match): void {
+    let process = this.#runOf(who, session);
+    if (process === undefined) {
+      process = new Process(who, session, this.#fingerprints[who]);
+      this.#begin(process);
+    }
+    this.#step(process, { type: 'match', match });
   }
 
-  /** A server tells a running program of the friend's. */
-  matched(who: Who, match: Match): void {
-    this.#step(this.people[who], { type: 'match', match });
+  /** A run of a person's program ends in the cluster. */
+  end(who: Who, session: SessionId, graceful: boolean): void {
+    const process = this.#runOf(who, session);
+    if (process !== undefined) this.#end(process, graceful);
   }
 
-  /** A person's program ends. */
-  end(who: Who, graceful: boolean): void {
-    const old = this.people[who];
+  #runOf(who: Who, session: SessionId): Process | undefined {
+    return this.#running.find(
+      (process) => process.who === who && compareSessions(process.session, session) === 0,
+    );
+  }
+
+  #end(old: Process, graceful: boolean): void {
     if (old.dead) return;
     this.#note(`END ${old.label}${graceful ? ', with goodbye' : ''}`);
     if (graceful) {
@@ -352,6 +384,7 @@ export class World {
   #begin(process: Process): void {
     this.people[process.who] = process;
     this.#running.push(process);
+    this.runs.push(process);
     this.#loseMismatchedPaths();
   }
 

@@ -601,6 +601,20 @@ describe('sessions of the friend', () => {
     ]);
   });
 
+  it('tells once which connection is in use where both have dialled in a newer one', () => {
+    const subject = Subject.acceptor(HIGH);
+    subject.step(10, { type: 'match', match: newerOf({ key: LOW }) });
+    subject.beside(20, { type: 'dialled', connection: 2 });
+    subject.beside(30, { type: 'accepted', connection: 3 });
+    expect(subject.hello(40, 3, 0, NEWER)).toEqual([
+      close(1, 'the friend has started anew'),
+      { type: 'promote' },
+      connected(2, true),
+      welcome(3),
+      activate(3, 7n, NEWER),
+    ]);
+  });
+
   it.each<[string, (subject: Subject) => LinkEffect[]]>([
     ['hello', (subject) => subject.hello(30, 2, 0, session(3))],
     ['welcome', (subject) => subject.welcome(30, 2, 0, FIRST)],
@@ -653,6 +667,7 @@ describe('sessions of the friend', () => {
     expect(subject.welcome(4, 1, 0, NEWER)).toEqual([
       greeted(8n),
       beside({ type: 'stop-punching' }),
+      { type: 'ask-again' },
     ]);
     expect(subject.match(5)).toEqual([]);
   });
@@ -671,6 +686,7 @@ describe('sessions of the friend', () => {
       connected(3, false),
       welcome(3),
       activate(3, 7n),
+      { type: 'ask-again' },
     ]);
   });
 
