@@ -125,10 +125,12 @@ export class QuicEndpoint {
   /**
    * Sends a STUN or relay datagram, from the socket bound to `local` or the first of the family of
    * `remote`. `datagram` must stay unchanged until the event loop has turned.
+   * @param hops so many routers may pass it on (1 to 255): few, where it is to open our own network
+   *   for the friend and not to arrive. By default as many as are usual.
    * @returns false where it certainly was not sent. Never throws.
    */
-  send(datagram: Uint8Array, remote: Address, local?: Address): boolean {
-    return this.#sockets.send(datagram, remote, local);
+  send(datagram: Uint8Array, remote: Address, local?: Address, hops?: number): boolean {
+    return this.#sockets.send(datagram, remote, local, hops);
   }
 
   /**

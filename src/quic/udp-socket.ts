@@ -8,6 +8,8 @@ import { ChattyError, reasonOf } from '../base/errors.ts';
 const BUFFER_BYTES = 4 * 1024 * 1024;
 /** Past this much waiting for the network in user space, senders should wait. */
 const CONGESTED_BYTES = 512 * 1024;
+/** RFC 1700: the default time to live. */
+const USUAL_HOPS = 64;
 
 export type DatagramHandler = (datagram: Buffer, host: string, port: number) => void;
 
@@ -65,15 +67,28 @@ export class UdpSocket {
 
   /**
    * Hands a datagram to the system, or to a queue that copies nothing.
+   * @param hops so many routers may pass it on (1 to 255); by default as many as are usual.
    * @returns false if it was refused outright.
    */
-  send(datagram: Uint8Array, host: string, port: number): boolean {
+  send(datagram: Uint8Array, host: string, port: number, hops?: number): boolean {
     if (port < 1 || port > 65_535 || isIPv6(host) !== (this.family === 6)) return false;
     try {
+      // The lookup is synchronous: the datagram is gone before the next line.
+      if (hops !== undefined) this.#socket.setTTL(hops);
       this.#socket.send(datagram, port, host);
       return true;
     } catch {
       return false;
+    } finally {
+      if (hops !== undefined) this.#restoreHops();
+    }
+  }
+
+  #restoreHops(): void {
+    try {
+      this.#socket.setTTL(USUAL_HOPS);
+    } catch {
+      // It has been closed.
     }
   }
 

@@ -93,10 +93,11 @@ export class UdpSockets {
 
   /**
    * Sends from the socket bound to an address equal to `local`, or the first of the family of
-   * `remote`. @returns false where it certainly was not sent.
+   * `remote`. @param hops so many routers may pass it on.
+   * @returns false where it certainly was not sent.
    */
-  send(datagram: Uint8Array, remote: Address, local: Address | undefined): boolean {
-    return this.#sendOn(this.#socketFor(remote, local), datagram, remote);
+  send(datagram: Uint8Array, remote: Address, local: Address | undefined, hops?: number): boolean {
+    return this.#sendOn(this.#socketFor(remote, local), datagram, remote, hops);
   }
 
   /** As `send`, from the very `local` that a datagram came to or that `localFor` gave. */
@@ -113,8 +114,13 @@ export class UdpSockets {
     await Promise.all(all.map((socket) => socket.close()));
   }
 
-  #sendOn(socket: UdpSocket | undefined, datagram: Uint8Array, remote: Address): boolean {
-    const sent = socket?.send(datagram, remote.host, remote.port) ?? false;
+  #sendOn(
+    socket: UdpSocket | undefined,
+    datagram: Uint8Array,
+    remote: Address,
+    hops?: number,
+  ): boolean {
+    const sent = socket?.send(datagram, remote.host, remote.port, hops) ?? false;
     if (sent) this.#counters.datagramsOut += 1;
     else this.#counters.sendFailures += 1;
     return sent;
