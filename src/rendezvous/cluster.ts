@@ -5,6 +5,7 @@ import type { Random } from '../base/random.ts';
 import { GrpcServer } from '../rpc/grpc-server.ts';
 import { HealthService } from '../rpc/health.ts';
 import type { ClusterTls } from '../rpc/tls-files.ts';
+import type { FirstFlight } from './first-flights.ts';
 import { factToWire, type Member, memberToWire } from './member.ts';
 import {
   type MemberState,
@@ -14,7 +15,7 @@ import {
 } from './membership.ts';
 import { MembershipService } from './membership-service.ts';
 import { OWN_PROTOCOL } from '../rpc/protocol.ts';
-import type { RecordUpdate } from './record.ts';
+import type { RecordKey, RecordUpdate } from './record.ts';
 import { Registrar } from './registrar.ts';
 import type { Accepted } from './registration.ts';
 import type { ReplicationEffect, ReplicationSource } from './replication.ts';
@@ -142,6 +143,11 @@ export class Cluster {
   /** Tells the others of a change to what this server owns. */
   changed(update: RecordUpdate): void {
     this.#replication.changed(update);
+  }
+
+  /** Passes on what a peer here sends ahead to a friend who is registered with another server. */
+  pass(server: string, from: RecordKey, flight: FirstFlight): void {
+    this.#replication.pass(server, from, flight);
   }
 
   /** Leaves every load balancer's list; peers are not sent here any more. */

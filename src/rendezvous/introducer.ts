@@ -217,6 +217,28 @@ export class Introducer {
     return this.#registrations.get(id)?.record;
   }
 
+  /** The servers, by their ids, that the peer is registered with, of its newest session only. */
+  ownersOf({ name, key, session }: RecordKey): readonly string[] {
+    return this.#table
+      .find(name, key)
+      .filter((record) => record.session === session)
+      .map(({ owner }) => owner);
+  }
+
+  /** The registration here under `name` that was told of `peer`, and what it was told. */
+  introducedTo(
+    peer: RecordKey,
+    name: string,
+  ): { readonly registration: number; readonly match: Match } | undefined {
+    for (const { id, told } of this.#byName.get(name)?.values() ?? []) {
+      const match = told.matchWith(peer.name);
+      if (match?.friendKey === peer.key && match.friendSession === peer.session) {
+        return { registration: id, match };
+      }
+    }
+    return undefined;
+  }
+
   /** Another server has written a record of its own. */
   upsertRemote(record: PeerRecord, { now }: Moment): readonly IntroducerEffect[] {
     if (record.owner === this.#owner) return [];

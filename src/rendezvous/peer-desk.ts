@@ -1,8 +1,8 @@
 import { type Address, sameAddress } from '../base/address.ts';
 import type { Fault } from '../rpc/generated/chatty/v1/common.ts';
 import {
+  type FirstFlight as WireFlight,
   PeerToServer,
-  type RelayOffer,
   type ServerToPeer,
   type WishUpdate,
 } from '../rpc/generated/chatty/v1/rendezvous.ts';
@@ -10,6 +10,7 @@ import { OWN_PROTOCOL } from '../rpc/protocol.ts';
 import { addressToWire } from '../rpc/wire-address.ts';
 import type { Admission, NotAdmitted, Release } from './admission.ts';
 import { FAULTS, REFUSALS } from './faults.ts';
+import { type FirstFlight, FirstFlights, flightFromWire } from './first-flights.ts';
 import { FrameBudget } from './frame-budget.ts';
 import {
   admitEndpoint,
@@ -20,11 +21,11 @@ import {
   type ToldEndpoint,
 } from './hello.ts';
 import type { Introducer, IntroducerEffect, Moment, Refusal } from './introducer.ts';
+import { friendOf, matchFrame } from './match-frame.ts';
 import type { Match } from './matching.ts';
 import { MAX_WISHES, type RecordKey, type RecordUpdate } from './record.ts';
-import { endpointToWire, wishToWire } from './record-codec.ts';
+import { wishToWire } from './record-codec.ts';
 import type { RelayServers } from './relay-servers.ts';
-import { sessionToWire } from './session-order.ts';
 
 export type DeskEffect =
   | { readonly type: 'send'; readonly connection: number; readonly frame: ServerToPeer }
@@ -39,6 +40,13 @@ export type DeskEffect =
       readonly connection: number;
       readonly own: RecordKey;
       readonly friend: RecordKey;
+    }
+  /** The first flight of a peer here, for a friend who is registered with these servers. */
+  | {
+      readonly type: 'pass';
+      readonly servers: readonly string[];
+      readonly from: RecordKey;
+      readonly flight: FirstFlight;
     }
   /** A peer is told of a friend for the first time; for the figures. */
   | { readonly type: 'introduced'; readonly namedAt: number };
@@ -55,6 +63,8 @@ export interface DeskOptions {
   readonly relays?: RelayServers;
 }
 
+/** First flights in one hello. */
+const MAX_FLIGHTS = 4;
 /** How long a connection may stay without a hello. */
 const HELLO_WITHIN_MS = 5_000;
 
@@ -84,6 +94,7 @@ export class PeerDesk {
   readonly #byRegistration = new Map<number, Conversation>();
   /** In the order of their deadlines. */
   readonly #silent = new Set<Conversation>();
+  readonly #flights = new FirstFlights();
   #phase: 'starting' | 'serving' | 'draining' = 'starting';
 
   constructor(options: DeskOptions) {
@@ -181,8 +192,24 @@ export class PeerDesk {
   }
 
   /** Runs effects of the introducer that another server's news had. */
-  introduced(effects: readonly IntroducerEffect[]): readonly DeskEffect[] {
-    return effects.flatMap((effect) => this.#translate(effect));
+  introduced(effects: readonly IntroducerEffect[], at: Moment): readonly DeskEffect[] {
+    const told = effects.flatMap((effect) => this.#translate(effect, at));
+    // A friend here who is not told of the peer just now was so before.
+    const late = effects.flatMap((effect) => {
+      if (effect.type !== 'push') return [];
+      const own = this.#options.introducer.recordOf(effect.registration);
+      return own === undefined ? [] : this.#remind(own, effect.match.friend, at);
+    });
+    return [...told, ...late];
+  }
+
+  /** Another server passes on the first flight of a peer that is registered there. */
+  passed(server: string, from: RecordKey, flight: FirstFlight, at: Moment): readonly DeskEffect[] {
+    const { introducer } = this.#options;
+    if (!introducer.ownersOf(from).includes(server)) return [];
+    this.#flights.keep(from, flight, at.now);
+    // Unless the friend was told of the peer already, it comes with the match.
+    return this.#remind(from, flight.friend, at);
   }
 
   /** From now on peers are registered. */
@@ -213,6 +240,7 @@ export class PeerDesk {
     const { name } = read.claim;
     const release = admission.admit(sighting.source, at.now);
     if (typeof release === 'string') return this.#notRegistered(conversation, release, name, at);
+    for (const wire of hello.firstFlights.slice(0, MAX_FLIGHTS)) this.#keep(read.claim, wire, at);
     const result = introducer.register(read.claim, at);
     if ('refused' in result) {
       release();
@@ -235,7 +263,7 @@ export class PeerDesk {
     return [
       { type: 'send', connection, frame: welcome },
       { type: 'note', event: 'registered', name },
-      ...this.introduced(effects),
+      ...this.introduced(effects, at),
     ];
   }
 
@@ -259,18 +287,20 @@ export class PeerDesk {
     const wish = readWish(update.wish, name);
     if ('fault' in wish) return this.#refuse(conversation, wish.fault, at);
     if (update.withdraw) {
-      return this.introduced(introducer.withdraw(registration, wish.friend, at));
+      return this.introduced(introducer.withdraw(registration, wish.friend, at), at);
     }
-    const wishes = introducer.recordOf(registration)?.wishes;
+    const own = introducer.recordOf(registration);
+    const wishes = own?.wishes;
     if (wishes !== undefined && wishes.size >= MAX_WISHES && !wishes.has(wish.friend)) {
       return this.#refuse(conversation, FAULTS.tooManyWishes, at);
     }
+    if (own !== undefined) this.#keep(own, update.firstFlight, at);
     const accepted: ServerToPeer = {
       kind: { $case: 'wishAccepted', value: { wish: wishToWire(wish) } },
     };
     return [
       { type: 'send', connection: conversation.connection, frame: accepted },
-      ...this.introduced(introducer.wish(registration, wish, at)),
+      ...this.introduced(introducer.wish(registration, wish, at), at),
     ];
   }
 
@@ -278,7 +308,7 @@ export class PeerDesk {
     if (registered === undefined) return [];
     const { introducer } = this.#options;
     const { endpoint, loopback } = admitEndpoint(registered.told, sighting);
-    return this.introduced(introducer.move(registered.registration, endpoint, loopback, at));
+    return this.introduced(introducer.move(registered.registration, endpoint, loopback, at), at);
   }
 
   #cookieCheck({ now }: Moment): (cookie: Uint8Array) => Address | undefined {
@@ -303,28 +333,20 @@ export class PeerDesk {
     registered.release();
     return [
       { type: 'note', event: 'left', name: registered.name },
-      ...this.introduced(this.#options.introducer.leave(registered.registration, at)),
+      ...this.introduced(this.#options.introducer.leave(registered.registration, at), at),
     ];
   }
 
-  #translate(effect: IntroducerEffect): readonly DeskEffect[] {
+  #translate(effect: IntroducerEffect, at: Moment): readonly DeskEffect[] {
     if (effect.type === 'update') return [effect];
     const conversation = this.#byRegistration.get(effect.registration);
     if (conversation === undefined) return [];
     const { connection } = conversation;
     switch (effect.type) {
       case 'push': {
-        const { match, namedAt } = effect;
-        const effects: DeskEffect[] = [];
-        const own = this.#options.introducer.recordOf(effect.registration);
-        const friend = friendOf(match);
-        const relays = own && this.#options.relays?.offers(match.relays, own, friend);
-        if (own !== undefined && relays !== undefined && relays.length > 0) {
-          effects.push({ type: 'relay', connection, own, friend });
-        }
-        effects.push({ type: 'send', connection, frame: matchFrame(match, relays ?? []) });
-        if (namedAt !== undefined) effects.push({ type: 'introduced', namedAt });
-        return effects;
+        const { registration, match, namedAt } = effect;
+        const effects = this.#push(registration, connection, match, at);
+        return namedAt === undefined ? effects : [...effects, { type: 'introduced', namedAt }];
       }
       case 'conflict': {
         const value = { wish: wishToWire(effect.wish), heldBy: Buffer.from(effect.heldBy, 'hex') };
@@ -342,26 +364,45 @@ export class PeerDesk {
       }
     }
   }
-}
 
-function friendOf({ friend, friendKey, friendSession }: Match): RecordKey {
-  return { name: friend, key: friendKey, session: friendSession };
-}
+  /** Tells a peer of a friend, with what the friend has sent ahead, and passes on what it has itself. */
+  #push(registration: number, connection: number, match: Match, at: Moment): DeskEffect[] {
+    const { introducer, relays, serverId } = this.#options;
+    const own = introducer.recordOf(registration);
+    const friend = friendOf(match);
+    const offers = own === undefined ? [] : (relays?.offers(match.relays, own, friend) ?? []);
+    const ahead = own === undefined ? [] : this.#flights.take(friend, own.name, at.now);
+    if (own === undefined || offers.length === 0) {
+      return [{ type: 'send', connection, frame: matchFrame(match, [], []) }];
+    }
+    const effects: DeskEffect[] = [
+      { type: 'relay', connection, own, friend },
+      { type: 'send', connection, frame: matchFrame(match, offers, ahead) },
+    ];
+    const servers = introducer.ownersOf(friend);
+    if (servers.includes(serverId)) return effects;
+    const datagrams = this.#flights.take(own, friend.name, at.now);
+    if (datagrams.length > 0) {
+      const { name, key, session } = own;
+      const flight = { friend: friend.name, datagrams };
+      effects.push({ type: 'pass', servers, from: { name, key, session }, flight });
+    }
+    return effects;
+  }
 
-function matchFrame(match: Match, relays: RelayOffer[]): ServerToPeer {
-  return {
-    kind: {
-      $case: 'match',
-      value: {
-        friend: match.friend,
-        friendKey: Buffer.from(match.friendKey, 'hex'),
-        friendSession: sessionToWire(match.friendSession),
-        friendEndpoint: endpointToWire(match.friendEndpoint),
-        friendWasWaiting: match.friendWasWaiting,
-        ownSession: sessionToWire(match.ownSession),
-        relays,
-        friendFirstFlight: [],
-      },
-    },
-  };
+  /** Tells the friend once more of `from`, if a first flight from there has come too late for the match. */
+  #remind(from: RecordKey, friend: string, at: Moment): DeskEffect[] {
+    const told = this.#options.introducer.introducedTo(from, friend);
+    const connection = told && this.#byRegistration.get(told.registration)?.connection;
+    if (told === undefined || connection === undefined) return [];
+    if (!this.#flights.holds(from, friend, at.now)) return [];
+    return this.#push(told.registration, connection, told.match, at);
+  }
+
+  #keep(from: RecordKey, wire: WireFlight | undefined, { now }: Moment): void {
+    const { relays, serverId } = this.#options;
+    // It goes by way of a server: not of one that does not relay.
+    const flight = relays?.canRelay(serverId) === true ? flightFromWire(wire) : undefined;
+    if (flight !== undefined) this.#flights.keep(from, flight, now);
+  }
 }

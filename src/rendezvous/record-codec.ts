@@ -118,7 +118,7 @@ export function keyFromWire(wire: WireRecordKey | undefined): RecordKey | undefi
     : { name: wire.name, key: wire.key.toString('hex'), session };
 }
 
-function keyToWire({ name, key, session }: RecordKey): WireRecordKey {
+export function keyToWire({ name, key, session }: RecordKey): WireRecordKey {
   return { name, key: Buffer.from(key, 'hex'), session: sessionToWire(session) };
 }
 

@@ -349,6 +349,9 @@ export class RendezvousServer {
         return this.#introducer.removeRemote(owner, effect.key, this.#moment());
       case 'retain':
         return this.#introducer.retainRemote(owner, effect.records, this.#moment());
+      case 'flight':
+        this.#run(this.#desk.passed(owner, effect.from, effect.flight, this.#moment()));
+        return [];
       case 'heard':
         this.#options.observer?.heard(this.#since(effect.firstMadeAt));
         return [];
@@ -358,7 +361,7 @@ export class RendezvousServer {
   }
 
   #introduced(effects: readonly IntroducerEffect[]): void {
-    if (effects.length > 0) this.#run(this.#desk.introduced(effects));
+    if (effects.length > 0) this.#run(this.#desk.introduced(effects, this.#moment()));
   }
 
   #run(effects: readonly DeskEffect[]): void {
@@ -376,6 +379,11 @@ export class RendezvousServer {
           break;
         case 'relay':
           this.#relays.open(effect.own, effect.friend, effect.connection);
+          break;
+        case 'pass':
+          for (const server of effect.servers) {
+            this.#cluster?.pass(server, effect.from, effect.flight);
+          }
           break;
         case 'note':
           this.#note(effect.event, effect.name);

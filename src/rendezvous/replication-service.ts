@@ -11,8 +11,9 @@ import {
 } from '../rpc/generated/chatty/v1/replication.ts';
 import { callerRole } from '../rpc/role.ts';
 import type { ClusterTls } from '../rpc/tls-files.ts';
+import type { FirstFlight } from './first-flights.ts';
 import type { Member } from './member.ts';
-import type { RecordUpdate } from './record.ts';
+import type { RecordKey, RecordUpdate } from './record.ts';
 import {
   type ReplicationEffect,
   ReplicationSession,
@@ -102,6 +103,12 @@ export class ReplicationService {
     // Also those who have not said who they are: our snapshot may have gone out to them.
     const madeAt = this.#clock.wallClock();
     for (const { session } of this.#links) session.changed(update, madeAt);
+    this.#flushSoon();
+  }
+
+  /** Passes on what a peer here sends ahead to a friend who is registered with another server. */
+  pass(server: string, from: RecordKey, flight: FirstFlight): void {
+    this.#byMember.get(server)?.session.pass(from, flight, this.#clock.now());
     this.#flushSoon();
   }
 

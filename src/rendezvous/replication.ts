@@ -5,11 +5,13 @@ import type {
   Updates,
 } from '../rpc/generated/chatty/v1/replication.ts';
 import { negotiate } from '../rpc/protocol.ts';
+import { type FirstFlight, flightFromWire } from './first-flights.ts';
 import { factsFromWire, type Member, memberFromWire, type MemberFact } from './member.ts';
 import type { TableDigest } from './peer-table.ts';
 import type { PeerRecord, RecordKey, RecordUpdate } from './record.ts';
 import {
   keyFromWire,
+  keyToWire,
   recordFromWire,
   recordToWire,
   safeNumber,
@@ -44,6 +46,8 @@ export type ReplicationEffect =
   /** The snapshot is whole: what the other side owned beside these records is gone. */
   | { readonly type: 'retain'; readonly records: readonly PeerRecord[] }
   | { readonly type: 'reach'; readonly unreachable: readonly string[] }
+  /** What a peer that is registered there sends ahead to a friend. */
+  | { readonly type: 'flight'; readonly from: RecordKey; readonly flight: FirstFlight }
   /** Changes were heard, the first of them made at that instant by the other's calendar. */
   | { readonly type: 'heard'; readonly firstMadeAt: number }
   /** The stream is of no use any more. */
@@ -64,6 +68,9 @@ const DIGEST_EVERY_MS = 30_000;
  * where it was less long on its way.
  */
 const REPAIR_EVERY_MS = DIGEST_EVERY_MS / 2;
+/** First flights that wait for a slow stream. */
+const MAX_FLIGHTS = 256;
+const FLIGHT_WITHIN_MS = 1_000;
 const MAX_FACTS = 1_000;
 const MAX_REPORTED = 1_000;
 
@@ -82,6 +89,8 @@ export class ReplicationSession {
     { readonly records: readonly PeerRecord[]; readonly seq: number; at: number } | undefined;
   #wantsSnapshot = true;
   #pending: { readonly update: RecordUpdate; readonly madeAt: number }[] = [];
+  #flights: { readonly from: RecordKey; readonly flight: FirstFlight; readonly until: number }[] =
+    [];
   #asks = false;
   #heartbeatAt: number;
   #digestAt: number;
@@ -137,6 +146,12 @@ export class ReplicationSession {
     this.#wantsSnapshot = true;
   }
 
+  /** Passes on a first flight, after all that has changed; what does not go soon is of no use. */
+  pass(from: RecordKey, flight: FirstFlight, now: number): void {
+    if (this.#flights.length >= MAX_FLIGHTS) this.#flights.shift();
+    this.#flights.push({ from, flight, until: now + FLIGHT_WITHIN_MS });
+  }
+
   /** The next frame to send, if there is one. */
   next(now: number): ReplicationFrame | undefined {
     const kind = this.#closed ? undefined : this.#nextKind(now);
@@ -171,6 +186,12 @@ export class ReplicationSession {
       const firstMadeAt = BigInt(Math.max(0, Math.round(batch[0]?.madeAt ?? 0)));
       const updates = batch.map(({ update }) => updateToWire(update));
       return { $case: 'updates', value: { updates, firstMadeAt } };
+    }
+    for (let next; (next = this.#flights.shift()) !== undefined;) {
+      if (now >= next.until) continue;
+      const { friend, datagrams } = next.flight;
+      const flight = { friend, datagrams: [...datagrams] };
+      return { $case: 'passedFlight', value: { from: keyToWire(next.from), flight } };
     }
     if (now >= this.#digestAt) {
       this.#digestAt = now + DIGEST_EVERY_MS;
@@ -221,8 +242,11 @@ export class ReplicationSession {
         return [];
       case 'reachReport':
         return [{ type: 'reach', unreachable: kind.value.unreachableIds.slice(0, MAX_REPORTED) }];
-      case 'passedFlight':
-        return [];
+      case 'passedFlight': {
+        const from = keyFromWire(kind.value.from);
+        const flight = flightFromWire(kind.value.flight);
+        return from && flight ? [{ type: 'flight', from, flight }] : [];
+      }
     }
   }
 

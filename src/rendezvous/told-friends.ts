@@ -16,6 +16,11 @@ export type News =
 export class ToldFriends {
   readonly #told = new Map<string, Told>();
 
+  /** The match it was told of, if it was. */
+  matchWith(friend: string): Match | undefined {
+    return this.#told.get(friend)?.match;
+  }
+
   /** The wish is gone, or asked anew: whatever comes of it next is news. */
   forget(friend: string): void {
     this.#told.delete(friend);

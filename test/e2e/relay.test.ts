@@ -201,6 +201,28 @@ describe('two peers on two servers', () => {
   });
 });
 
+describe('what a peer sends ahead', () => {
+  const datagrams = [Buffer.alloc(1200, 0xc0), Buffer.alloc(600, 0xe0)];
+
+  it.each([
+    ['one server', 1],
+    ['two servers', 2],
+  ])('comes to its friend with the match, on %s', async (_what, count) => {
+    cluster = new TestCluster(secrets);
+    await cluster.balancer();
+    for (let index = 0; index < count; index++) await cluster.server();
+    const [first, last] = [cluster.servers[0], cluster.servers.at(-1)];
+    if (first === undefined || last === undefined) throw new Error('there is no server');
+    const alice = await cluster.register(first, 'alice', { friends: ['bob'] });
+    await eventually(() => cluster.servers.every(({ counts }) => counts.records === 1)).toBe(true);
+    const firstFlights = [{ friend: 'alice', datagrams }];
+    await cluster.register(last, 'bob', { friends: ['alice'], firstFlights });
+    let ahead: Buffer[] = [];
+    while (ahead.length === 0) ahead = (await alice.next('match')).friendFirstFlight;
+    expect(ahead).toEqual(datagrams);
+  });
+});
+
 describe('strangers at a relay', () => {
   it('get nothing, and nobody gets anything from them', async () => {
     cluster = new TestCluster(secrets);

@@ -17,7 +17,11 @@ import { Tunnel } from '../../src/peer/tunnel.ts';
 import { RendezvousServer } from '../../src/rendezvous/rendezvous-server.ts';
 import { encodeFrame, FrameDecoder, MAX_RENDEZVOUS_FRAME_BYTES } from '../../src/rpc/frames.ts';
 import type { Endpoint, SessionId, Wish } from '../../src/rpc/generated/chatty/v1/common.ts';
-import { PeerToServer, ServerToPeer } from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
+import {
+  type FirstFlight,
+  PeerToServer,
+  ServerToPeer,
+} from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
 import { OWN_PROTOCOL, RENDEZVOUS_ALPN } from '../../src/rpc/protocol.ts';
 import type { ClusterTls } from '../../src/rpc/tls-files.ts';
 
@@ -153,6 +157,7 @@ export interface HelloParts {
   readonly cookies?: Buffer[];
   readonly endpoint?: Partial<Endpoint>;
   readonly protocol?: typeof OWN_PROTOCOL;
+  readonly firstFlights?: readonly FirstFlight[];
 }
 
 let lastStart = 1_700_000_000_000n;
@@ -202,7 +207,7 @@ export class TestPeer {
   static async connect(
     server: Reachable,
     name: string,
-    how: { readonly identity?: Identity | undefined; readonly byTunnel?: boolean },
+    how: { readonly identity?: Identity | undefined; readonly byTunnel?: boolean } = {},
   ): Promise<TestPeer> {
     const own = how.identity ?? (await createSelfSigned('peer'));
     const endpoint = await QuicEndpoint.open({
@@ -247,7 +252,7 @@ export class TestPeer {
       $case: 'hello',
       value: {
         ...{ protocol, name: this.name, session, endpoint, wishes: [...wishes], stunCookies },
-        firstFlights: [],
+        firstFlights: [...(parts.firstFlights ?? [])],
       },
     });
   }

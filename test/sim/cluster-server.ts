@@ -287,7 +287,7 @@ export class SimServer extends Program {
   }
 
   #introduced(effects: readonly IntroducerEffect[]): void {
-    if (effects.length > 0) this.#run(this.desk.introduced(effects));
+    if (effects.length > 0) this.#run(this.desk.introduced(effects, this.moment()));
   }
 
   #run(effects: readonly DeskEffect[]): void {

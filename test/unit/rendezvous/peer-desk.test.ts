@@ -7,6 +7,7 @@ import { type DeskEffect, PeerDesk } from '../../../src/rendezvous/peer-desk.ts'
 import type { Candidate } from '../../../src/path/index.ts';
 import type { Endpoint } from '../../../src/rendezvous/record.ts';
 import { endpointFromWire, endpointToWire } from '../../../src/rendezvous/record-codec.ts';
+import { RelayServers } from '../../../src/rendezvous/relay-servers.ts';
 import { ReplicatedTable } from '../../../src/rendezvous/replicated-table.ts';
 import { sessionToWire } from '../../../src/rendezvous/session-order.ts';
 import {
@@ -285,6 +286,136 @@ describe('what is told of a NAT', () => {
   it('never names an address where no server has seen the peer', () => {
     const { nat } = told('198.51.100.77') ?? {};
     expect(nat).toEqual({ mapping: 'sequential', step: 2, lastObserved: undefined });
+  });
+});
+
+describe('a first flight', () => {
+  const DATAGRAMS = [Buffer.alloc(1200, 0xc0), Buffer.alloc(40, 0xe0)];
+  const RELAYED = { secret: Buffer.alloc(32, 1), id: 'here' };
+
+  /** Servers, by their ids, that relay. */
+  function relaysOf(...ids: string[]): RelayServers {
+    const relays = new RelayServers();
+    for (const id of ids) relays.know(id, RELAYED.secret, []);
+    return relays;
+  }
+
+  function deskWith(relays: RelayServers) {
+    const table = new ReplicatedTable();
+    const introducer = new Introducer('here', table, {
+      canRelay: (server) => relays.canRelay(server),
+    });
+    const desk = new PeerDesk({
+      ...{ serverId: 'here', introducer, relays, checkCookie: () => undefined },
+      admission: new Admission({ maxPeers: 100, peersPerSource: 100, registrationsPerMinute: 1e6 }),
+    });
+    desk.serve();
+    desk.opened(1, { key: key('a'), source: SOURCE }, at(0));
+    desk.opened(2, { key: key('b'), source: SOURCE }, at(0));
+    return { desk, introducer };
+  }
+
+  const ahead = (effects: readonly DeskEffect[], connection: number): (readonly Buffer[])[] =>
+    effects.flatMap((effect) =>
+      effect.type === 'send' &&
+      effect.connection === connection &&
+      effect.frame.kind?.$case === 'match'
+        ? [effect.frame.kind.value.friendFirstFlight]
+        : [],
+    );
+  const passes = (effects: readonly DeskEffect[]) =>
+    effects.filter((effect) => effect.type === 'pass');
+  const withFlight = (datagrams: Buffer[] = DATAGRAMS, more: Partial<PeerHello> = {}): Uint8Array =>
+    hello('alice', ['bob'], { firstFlights: [{ friend: 'bob', datagrams }], ...more });
+  const elsewhere = record({ name: 'bob', key: key('b'), for: ['alice'], owner: 'there' });
+
+  it('comes with the match to a friend who waits here', () => {
+    const { desk } = deskWith(relaysOf('here'));
+    desk.frame(2, hello('bob', ['alice']), at(0));
+    const effects = desk.frame(1, withFlight(), at(1));
+    expect(ahead(effects, 2)).toEqual([DATAGRAMS]);
+    expect(ahead(effects, 1)).toEqual([[]]);
+    // Once.
+    const again = { wish: { friend: 'bob', friendKey: Buffer.alloc(0) }, withdraw: false };
+    expect(ahead(desk.frame(1, encode({ $case: 'wish', value: again }), at(2)), 1)).toEqual([[]]);
+  });
+
+  it('comes with a later wish, also where the friend knows of the peer already', () => {
+    const { desk } = deskWith(relaysOf('here'));
+    desk.frame(2, hello('bob', ['alice']), at(0));
+    desk.frame(1, hello('alice', ['bob']), at(1));
+    const value = {
+      wish: { friend: 'bob', friendKey: Buffer.alloc(0) },
+      ...{ withdraw: false, firstFlight: { friend: 'bob', datagrams: DATAGRAMS } },
+    };
+    expect(ahead(desk.frame(1, encode({ $case: 'wish', value }), at(2)), 2)).toEqual([DATAGRAMS]);
+  });
+
+  it('waits a second for a friend who is not there yet', () => {
+    for (const [late, expected] of [
+      [1_000, [DATAGRAMS]],
+      [1_001, [[]]],
+    ] as const) {
+      const { desk } = deskWith(relaysOf('here'));
+      desk.frame(1, withFlight(), at(1));
+      expect(ahead(desk.frame(2, hello('bob', ['alice']), at(late)), 2)).toEqual(expected);
+    }
+  });
+
+  it('is passed to the servers of a friend who waits there, or comes there within a second', () => {
+    const { desk, introducer } = deskWith(relaysOf('here', 'there'));
+    introducer.upsertRemote(elsewhere, at(0));
+    const [pass] = passes(desk.frame(1, withFlight(), at(1)));
+    const flight = { friend: 'bob', datagrams: DATAGRAMS };
+    const from = { name: 'alice', key: key('a'), session: session(1) };
+    expect(pass).toEqual({ type: 'pass', servers: ['there'], from, flight });
+
+    const { desk: early, introducer: other } = deskWith(relaysOf('here', 'there'));
+    early.frame(1, withFlight(), at(1));
+    const effects = early.introduced(other.upsertRemote(elsewhere, at(900)), at(900));
+    expect(passes(effects)).toEqual([pass]);
+    expect(passes(early.introduced(other.upsertRemote(elsewhere, at(901)), at(901)))).toEqual([]);
+  });
+
+  it('from another server comes with the match, or after it', () => {
+    const flight = { friend: 'alice', datagrams: DATAGRAMS };
+    const { desk, introducer } = deskWith(relaysOf('here', 'there'));
+    introducer.upsertRemote(elsewhere, at(0));
+    expect(desk.passed('there', elsewhere, flight, at(1))).toEqual([]);
+    expect(ahead(desk.frame(1, hello('alice', ['bob']), at(2)), 1)).toEqual([DATAGRAMS]);
+    expect(ahead(desk.passed('there', elsewhere, flight, at(3)), 1)).toEqual([DATAGRAMS]);
+  });
+
+  it('is not taken from a server on whose word nobody is there', () => {
+    const flight = { friend: 'alice', datagrams: DATAGRAMS };
+    const { desk, introducer } = deskWith(relaysOf('here', 'there'));
+    introducer.upsertRemote(elsewhere, at(0));
+    desk.frame(1, hello('alice', ['bob']), at(1));
+    expect(desk.passed('third', elsewhere, flight, at(2))).toEqual([]);
+    const other = { ...elsewhere, session: session(2) };
+    expect(desk.passed('there', other, flight, at(2))).toEqual([]);
+  });
+
+  it('goes to nobody who has not named the peer', () => {
+    const { desk } = deskWith(relaysOf('here'));
+    desk.frame(2, hello('bob', ['carol']), at(0));
+    const effects = desk.frame(1, withFlight(), at(1));
+    expect(told(effects, 2)).toEqual([]);
+    expect(passes(effects)).toEqual([]);
+  });
+
+  it.each([
+    ['where the server does not relay', [], DATAGRAMS, {}],
+    ['where the peer refuses relays', ['here'], DATAGRAMS, { relayRefused: true }],
+    ['of too many datagrams', ['here'], Array<Buffer>(3).fill(Buffer.alloc(10, 0xc0)), {}],
+    ['of a datagram that is too long', ['here'], [Buffer.alloc(1_201, 0xc0)], {}],
+    ['of what begins no conversation', ['here'], [Buffer.alloc(100, 0x40)], {}],
+    ['of nothing', ['here'], [Buffer.alloc(0)], {}],
+  ])('is discarded %s', (_what, servers, datagrams, endpoint) => {
+    const { desk } = deskWith(relaysOf(...servers));
+    desk.frame(2, hello('bob', ['alice']), at(0));
+    const flight = withFlight(datagrams, { endpoint: endpointOf([], endpoint) });
+    expect(ahead(desk.frame(1, flight, at(1)), 2)).toEqual([[]]);
   });
 });
 

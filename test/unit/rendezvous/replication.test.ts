@@ -135,6 +135,28 @@ describe('what a server says', () => {
     expect(kinds(side.says(30_000))).toContain('digest');
   });
 
+  it('includes first flights, behind the record they are of, and no longer than a second', () => {
+    const [there, here] = [new Side(), new Side()];
+    here.hears(there.says());
+    const from = record({ owner: ID, name: 'alice' });
+    const flight = { friend: 'bob', datagrams: [Buffer.alloc(100, 0xc0)] };
+    there.session.pass(from, flight, 0);
+    there.add('alice');
+    const frames = there.says(1_000 - 1);
+    expect(kinds(frames)).toEqual(['updates', 'passedFlight']);
+    const { name, key, session } = from;
+    expect(here.hears(frames).at(-1)).toEqual({
+      type: 'flight',
+      from: { name, key, session },
+      flight,
+    });
+    there.session.pass(from, flight, 1_000);
+    expect(there.says(2_000)).not.toContain('passedFlight');
+    expect(kinds(there.says(2_000))).toEqual([]);
+    for (let count = 0; count < 1_000; count++) there.session.pass(from, flight, 3_000);
+    expect(there.says(3_000)).toHaveLength(256);
+  });
+
   it('becomes a snapshot again when the stream is too slow for the changes', () => {
     const side = new Side();
     side.says();
@@ -287,6 +309,19 @@ describe('what a server hears', () => {
     const value = { updates: [next], firstMadeAt: 0n };
     const after = here.hears([{ kind: { $case: 'updates', value } }]);
     expect(after).toMatchObject([{ type: 'upsert', record: { owner: ID } }]);
+  });
+
+  it.each([
+    ['of nobody', undefined, [Buffer.alloc(9, 0xc0)]],
+    ['of nothing', record({ owner: ID }), []],
+    ['of what is no QUIC', record({ owner: ID }), [Buffer.alloc(9, 1)]],
+    ['too long', record({ owner: ID }), [Buffer.alloc(1_201, 0xc0)]],
+  ])('takes no first flight %s', (_what, from, datagrams) => {
+    const here = new Side();
+    here.hears(new Side().says());
+    const wire = from === undefined ? undefined : keyOf(recordToWire(from));
+    const value = { from: wire, flight: { friend: 'bob', datagrams } };
+    expect(here.hears([{ kind: { $case: 'passedFlight', value } }])).toEqual([]);
   });
 
   it('means nothing where the frame is of a later version', () => {
