@@ -7,7 +7,6 @@ import {
   type DeregisterRequest,
   type DeregisterResponse,
   type GetServersRequest,
-  type GetServersResponse,
   LoadBalancerServiceService,
   type RegisterRequest,
   type RegisterResponse,
@@ -16,6 +15,7 @@ import {
 import { negotiate, OWN_PROTOCOL } from '../rpc/protocol.ts';
 import { unaryHandler } from '../rpc/unary-handler.ts';
 import { addressToWire } from '../rpc/wire-address.ts';
+import { HandOutBytes } from './hand-out-bytes.ts';
 import { isMemberId, memberFromWire, memberToWire } from './member.ts';
 import type { RegistryRunner } from './registry-runner.ts';
 
@@ -32,7 +32,8 @@ export interface ServiceContext {
 /** What peers ask. */
 export function addPeerService(server: Server, context: ServiceContext): void {
   const { runner, advertised, handOuts } = context;
-  const getServers = ({ request }: ServerUnaryCall<GetServersRequest, GetServersResponse>) => {
+  const answers = new HandOutBytes();
+  const getServers = ({ request }: ServerUnaryCall<GetServersRequest, Buffer>): Buffer => {
     agree(request.protocol, 'peer');
     const handOut = runner.handOut();
     handOuts[handOut === undefined ? 'none' : 'servers'] += 1;
@@ -42,19 +43,15 @@ export function addPeerService(server: Server, context: ServiceContext): void {
       });
     }
     const own = new Set(advertised());
-    return {
-      protocol: OWN_PROTOCOL,
-      servers: handOut.servers.map((member) => {
-        const { id, peerAddresses: addresses, certificate } = memberToWire(member);
-        return { id, addresses, certificate };
-      }),
-      stunAddresses: handOut.stunAddresses.map(addressToWire),
-      loadBalancers: handOut.balancers.filter((balancer) => !own.has(balancer)),
-    };
+    const others = handOut.balancers.filter((balancer) => !own.has(balancer));
+    return answers.of(handOut, others);
   };
-  server.addService(LoadBalancerServiceService, {
-    getServers: unaryHandler(getServers, onFault(context.logger, 'GetServers')),
-  });
+  const method = {
+    ...LoadBalancerServiceService.getServers,
+    responseSerialize: (bytes: Buffer): Buffer => bytes,
+  };
+  const handler = unaryHandler(getServers, onFault(context.logger, 'GetServers'));
+  server.addService({ getServers: method }, { getServers: handler });
 }
 
 /** What rendezvous servers ask. */

@@ -14,6 +14,7 @@ import type { CallerTasks } from './caller.ts';
 const CALLER = new URL('./caller.ts', import.meta.url);
 const GRPC_SERVER = new URL('../product/grpc-server.ts', import.meta.url);
 const SERVERS = 3;
+const WARM_UP_ROUNDS = 2;
 
 /**
  * `GetServers` a second, beside a bare grpc-js call that answers with the very same bytes; they take
@@ -37,22 +38,52 @@ export async function measureHandingOut(
   const serving = { tls: keys.loadbalancer, mutual: false, answer };
   const bare = { ...ours, port: await bareServer.run('serve', serving), path: '/bench/echo' };
 
-  const rates: Record<'ours' | 'bare', number[]> = { ours: [], bare: [] };
-  // The first round warms up the code.
-  for (let round = 0; round <= rounds; round++) {
-    const each = {
-      ours: await caller.run('rate', { ...ours, forMs: roundMs }),
-      bare: await caller.run('rate', { ...bare, forMs: roundMs }),
-    };
-    if (round === 0) continue;
-    rates.ours.push(each.ours);
-    rates.bare.push(each.bare);
+  const [balancer] = cluster.balancers;
+  if (balancer === undefined) throw new Error('there is no balancer');
+  const [chatty, other] = [new Asked(), new Asked()];
+  for (let round = 0; round < WARM_UP_ROUNDS + rounds; round++) {
+    for (const [asked, cpuMs, question] of [
+      [chatty, () => balancer.run('cpuMs', undefined), ours],
+      [other, () => bareServer.run('cpuMs', undefined), bare],
+    ] as const) {
+      const cpuBefore = await cpuMs();
+      const { answers, tookMs } = await caller.run('askFor', { ...question, forMs: roundMs });
+      if (round >= WARM_UP_ROUNDS) asked.add(answers, tookMs, (await cpuMs()) - cpuBefore);
+    }
   }
-  const metric = 'GetServers';
-  const [chatty, other] = [percentile(rates.ours, 0.5), percentile(rates.bare, 0.5)];
+  const row = (metric: string, subject: string, value: number, unit: string): Row => ({
+    ...{ metric, subject, value, unit },
+  });
+  const [cpu, otherCpu] = [chatty.cpuMsPerCall, other.cpuMsPerCall];
   return [
-    { metric, subject: 'chatty', value: chatty, unit: '/s' },
-    { metric, subject: 'bare grpc-js', value: other, unit: '/s' },
-    { metric: 'GetServers, × bare grpc-js', subject: 'chatty', value: chatty / other, unit: '×' },
+    row('GetServers', 'chatty', chatty.rate, '/s'),
+    row('GetServers', 'bare grpc-js', other.rate, '/s'),
+    row('GetServers, × bare grpc-js', 'chatty', chatty.rate / other.rate, '×'),
+    row('GetServers, CPU a call', 'chatty', cpu * 1000, 'µs'),
+    row('GetServers, CPU a call', 'bare grpc-js', otherCpu * 1000, 'µs'),
+    row('GetServers a CPU second, × bare grpc-js', 'chatty', otherCpu / cpu, '×'),
   ];
+}
+
+/** What one server was asked in all rounds. */
+class Asked {
+  readonly #rates: number[] = [];
+  #answers = 0;
+  #cpuMs = 0;
+
+  add(answers: number, tookMs: number, cpuMs: number): void {
+    this.#rates.push((answers / tookMs) * 1000);
+    this.#answers += answers;
+    this.#cpuMs += cpuMs;
+  }
+
+  /** Answers a second, in the median round. */
+  get rate(): number {
+    return percentile(this.#rates, 0.5);
+  }
+
+  /** The server's, which others on this machine change less. */
+  get cpuMsPerCall(): number {
+    return this.#cpuMs / this.#answers;
+  }
 }

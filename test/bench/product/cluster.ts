@@ -16,6 +16,7 @@ export class Cluster implements AsyncDisposable {
   /** The balancers' addresses for peers. */
   readonly loadBalancers: readonly string[];
   readonly servers: readonly RunningServer[];
+  readonly balancers: readonly Worker<DaemonTasks>[];
   readonly #daemons: readonly Worker<DaemonTasks>[];
 
   private constructor(
@@ -23,6 +24,7 @@ export class Cluster implements AsyncDisposable {
     loadBalancers: readonly string[],
     servers: readonly RunningServer[],
   ) {
+    this.balancers = daemons.slice(0, loadBalancers.length);
     this.#daemons = daemons;
     this.loadBalancers = loadBalancers;
     this.servers = servers;

@@ -3,14 +3,14 @@ import type { Address } from '../../../src/base/address.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { systemRandom } from '../../../src/base/random.ts';
-import { LoadBalancer } from '../../../src/loadbalancer/load-balancer.ts';
-import { RendezvousServer } from '../../../src/rendezvous/rendezvous-server.ts';
+import type { RendezvousServer } from '../../../src/rendezvous/rendezvous-server.ts';
 import type { ClusterTls } from '../../../src/rpc/tls-files.ts';
 import { cpuMs, rssBytes, serveTasks } from '../worker.ts';
 
 /**
  * The process of one daemon. It runs the very classes that the commands run; what is added is the
- * lifting of the caps on one source, since here all peers come from 127.0.0.1, and the probe.
+ * lifting of the caps on one source, since here all peers come from 127.0.0.1, and the probe. Like a
+ * command, it loads no more than its own daemon needs.
  */
 const LOOPBACK: Address = { host: '127.0.0.1', port: 0 };
 const MANY = 100_000;
@@ -31,6 +31,7 @@ export interface Started {
 
 const tasks = {
   loadbalancer: async (tls: ClusterTls): Promise<Started> => {
+    const { LoadBalancer } = await import('../../../src/loadbalancer/load-balancer.ts');
     const balancer = await LoadBalancer.start({ ...common, tls });
     return started(balancer);
   },
@@ -39,6 +40,7 @@ const tasks = {
     tls: ClusterTls;
     loadBalancers: readonly string[];
   }): Promise<Started> => {
+    const { RendezvousServer } = await import('../../../src/rendezvous/rendezvous-server.ts');
     const server = await RendezvousServer.start({
       ...common,
       ...options,

@@ -1,6 +1,6 @@
 import { type handleUnaryCall, Server, ServerCredentials } from '@grpc/grpc-js';
 import type { ClusterTls } from '../../../src/rpc/tls-files.ts';
-import { serveTasks } from '../worker.ts';
+import { cpuMs, serveTasks } from '../worker.ts';
 
 /** The process of a gRPC server of one call, whose answer costs nothing to make: the bare floor. */
 const pass = (bytes: Buffer): Buffer => bytes;
@@ -14,6 +14,8 @@ interface Service {
 }
 
 const tasks = {
+  cpuMs: () => cpuMs(),
+
   /** @returns the port. */
   serve: async ({ tls: { caPem, identity }, mutual, answer }: Service): Promise<number> => {
     const fixed = answer === undefined ? undefined : Buffer.from(answer, 'base64');
