@@ -103,6 +103,10 @@ export class Correspondent {
     });
   }
 
+  get all(): readonly ConversationEvent[] {
+    return this.#record.all;
+  }
+
   /** The names of the events, in order. */
   get story(): string[] {
     return this.#record.all.map(({ type }) => type);

@@ -1,0 +1,127 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { parseHostPort } from '../../src/base/address.ts';
+import { UdpSocket } from '../../src/quic/udp-socket.ts';
+import { type Correspondent, everybodyCloses, Somebody } from './support/correspondent.ts';
+import { RealCluster } from './support/real-cluster.ts';
+
+/** What the network between these peers lets through. */
+let network: 'all' | 'servers only' | 'no UDP' = 'all';
+let cluster: RealCluster;
+const serverPorts = new Set<number>();
+
+beforeAll(async () => {
+  cluster = await RealCluster.start(1, 2);
+  for (const { peers } of cluster.servers) serverPorts.add(parseHostPort(peers)?.port ?? 0);
+  const send = Reflect.get<UdpSocket, 'send'>(UdpSocket.prototype, 'send');
+  vi.spyOn(UdpSocket.prototype, 'send').mockImplementation(function (
+    this: UdpSocket,
+    datagram,
+    host,
+    port,
+  ) {
+    const passes = network === 'all' || (network === 'servers only' && serverPorts.has(port));
+    return passes ? send.call(this, datagram, host, port) : true;
+  });
+});
+afterEach(async () => {
+  await everybodyCloses();
+  network = 'all';
+});
+afterAll(async () => {
+  vi.restoreAllMocks();
+  await cluster[Symbol.asyncDispose]();
+});
+
+async function meet(
+  names: readonly [string, string],
+  relay?: boolean,
+): Promise<[Correspondent, Correspondent]> {
+  const [a, b] = names;
+  const alice = await Somebody.open(cluster, a, { relay });
+  const left = alice.connect(b);
+  await alice.until('registered');
+  const bob = await Somebody.open(cluster, b);
+  return [left, bob.connect(a)];
+}
+
+function numbers(from: number, to: number): string[] {
+  return Array.from({ length: to - from }, (_, index) => String(from + index));
+}
+
+/** Both say the numbers from `from` up to `to`. */
+async function say(pair: readonly Correspondent[], from: number, to: number): Promise<void> {
+  for (const text of numbers(from, to)) {
+    for (const { conversation } of pair) await conversation.send(text);
+  }
+}
+
+async function expectHeard(pair: readonly Correspondent[], upTo: number): Promise<void> {
+  await Promise.all(pair.map((each) => each.hears(String(upTo - 1))));
+  for (const { heard } of pair) expect(heard).toEqual(numbers(0, upTo));
+}
+
+describe('two peers without a direct path', () => {
+  it('talk over a server, and go on directly when there is one, with nothing lost or doubled', async () => {
+    network = 'servers only';
+    const pair = await meet(['ada', 'bea']);
+    for (const each of pair) {
+      const { path, kind, remote } = await each.until('connected');
+      expect([path, kind]).toEqual(['relay', 'relay']);
+      expect(serverPorts).toContain(remote.port);
+    }
+    await say(pair, 0, 100);
+    await expectHeard(pair, 100);
+    network = 'all';
+    await say(pair, 100, 300);
+    for (const each of pair) await each.until('path', ({ path }) => path === 'direct');
+    await say(pair, 300, 400);
+    await expectHeard(pair, 400);
+    for (const each of pair) expect(each.story).not.toContain('reconnecting');
+  });
+
+  it('wait for a direct path where one of them wants no relay', async () => {
+    network = 'servers only';
+    const pair = await meet(['cid', 'dan'], false);
+    for (const each of pair) await each.until('matched');
+    network = 'all';
+    for (const each of pair) expect((await each.until('connected')).path).toBe('direct');
+  });
+
+  it('go over a server when the direct path breaks, and back', async () => {
+    const pair = await meet(['eve', 'fay']);
+    for (const each of pair) expect((await each.until('connected')).path).toBe('direct');
+    await say(pair, 0, 10);
+    await expectHeard(pair, 10);
+    network = 'servers only';
+    await say(pair, 10, 20);
+    for (const each of pair) await each.until('path', ({ path }) => path === 'relay');
+    await say(pair, 20, 30);
+    await expectHeard(pair, 30);
+    network = 'all';
+    for (const each of pair) {
+      await vi.waitFor(
+        () => {
+          const last = each.all.filter(({ type }) => type === 'path').at(-1);
+          expect(last).toMatchObject({ path: 'direct' });
+        },
+        { timeout: 45_000, interval: 100 },
+      );
+    }
+    await say(pair, 30, 40);
+    await expectHeard(pair, 40);
+  });
+});
+
+describe('two peers whose network lets no UDP through', () => {
+  it('are registered by tunnel, and talk by it', async () => {
+    network = 'no UDP';
+    const gus = await Somebody.open(cluster, 'gus');
+    const left = gus.connect('hal');
+    expect((await gus.until('registered')).observed).toBeUndefined();
+    const hal = await Somebody.open(cluster, 'hal');
+    const pair = [left, hal.connect('gus')];
+    for (const each of pair) expect((await each.until('connected')).path).toBe('relay');
+    await say(pair, 0, 100);
+    await expectHeard(pair, 100);
+  });
+});
