@@ -1,23 +1,10 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createSelfSigned } from '../../src/base/certificate.ts';
-import {
-  clusterSecrets,
-  type ClusterSecrets,
-  eventually,
-  newSession,
-  TestCluster,
-} from './rendezvous-support.ts';
+import { eventually, newSession, type TestCluster } from './rendezvous-support.ts';
+import { eachWithCluster } from './support/each-cluster.ts';
 
-let secrets: ClusterSecrets;
 let cluster: TestCluster;
-
-beforeAll(async () => {
-  secrets = await clusterSecrets();
-});
-beforeEach(() => {
-  cluster = new TestCluster(secrets);
-});
-afterEach(() => cluster.end());
+eachWithCluster((fresh) => (cluster = fresh));
 
 describe('several servers', () => {
   it('match peers on two of them, each from its own server', async () => {

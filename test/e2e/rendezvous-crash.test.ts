@@ -1,25 +1,12 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  clusterSecrets,
-  type ClusterSecrets,
-  eventually,
-  type ServerProcess,
-  TestCluster,
-} from './rendezvous-support.ts';
+import { describe, expect, it } from 'vitest';
+import { eventually, type ServerProcess, type TestCluster } from './rendezvous-support.ts';
+import { eachWithCluster } from './support/each-cluster.ts';
 
 /** What DESIGN.md promises, and as much again for a busy machine. */
 const GONE_WITHIN_MS = 2 * 12_000;
 
-let secrets: ClusterSecrets;
 let cluster: TestCluster;
-
-beforeAll(async () => {
-  secrets = await clusterSecrets();
-});
-beforeEach(() => {
-  cluster = new TestCluster(secrets);
-});
-afterEach(() => cluster.end());
+eachWithCluster((fresh) => (cluster = fresh));
 
 /** A server that holds alice, and another in this process that knows of her. */
 async function holding(balancers: number) {

@@ -1,19 +1,13 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Address } from '../../src/base/address.ts';
 import { createSelfSigned } from '../../src/base/certificate.ts';
 import { systemRandom } from '../../src/base/random.ts';
 import { encodeServerProbe, parseStun, readServerAnswer } from '../../src/path/index.ts';
 import { FRIEND_ALPN, OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
-import {
-  clusterSecrets,
-  type ClusterSecrets,
-  eventually,
-  newSession,
-  TestCluster,
-  wishFor,
-} from './rendezvous-support.ts';
+import { eventually, newSession, type TestCluster, wishFor } from './rendezvous-support.ts';
+import { eachWithCluster } from './support/each-cluster.ts';
 
 /** Asks a server by STUN, from a socket of its own. */
 async function askWhereFrom(server: Address | undefined) {
@@ -30,16 +24,8 @@ async function askWhereFrom(server: Address | undefined) {
   return { observed: answer.mapped, cookie: Buffer.from(answer.cookie) };
 }
 
-let secrets: ClusterSecrets;
 let cluster: TestCluster;
-
-beforeAll(async () => {
-  secrets = await clusterSecrets();
-});
-beforeEach(() => {
-  cluster = new TestCluster(secrets);
-});
-afterEach(() => cluster.end());
+eachWithCluster((fresh) => (cluster = fresh));
 
 describe('one server alone', () => {
   it('matches two peers who name each other', async () => {
