@@ -1,7 +1,9 @@
+import { copyFile, mkdir } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createSelfSigned } from '../../src/base/certificate.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { systemRandom } from '../../src/base/random.ts';
+import { personDirectory } from '../../src/peer/identity-store.ts';
 import { QuicEndpoint } from '../../src/quic/index.ts';
 import { FRIEND_ALPN } from '../../src/rpc/protocol.ts';
 import { type Correspondent, everybodyCloses, Somebody } from './support/correspondent.ts';
@@ -173,6 +175,25 @@ describe('a peer', () => {
     expect(waits.heard).toEqual(['out 1', 'out 2']);
     expect(waits.count('connected')).toBe(2);
     expect(waits.story).not.toContain('error');
+  });
+
+  it('with one key under two names is two friends', async () => {
+    const state = `${cluster.directory}/twins`;
+    const [one, other] = ['castor', 'pollux'].map((name) => personDirectory(state, name));
+    const castor = await Somebody.open(cluster, 'castor', { state });
+    await mkdir(other ?? '', { recursive: true, mode: 0o700 });
+    await copyFile(`${one ?? ''}/identity.pem`, `${other ?? ''}/identity.pem`);
+    const pollux = await Somebody.open(cluster, 'pollux', { state });
+    expect(pollux.chatty.fingerprint).toBe(castor.chatty.fingerprint);
+    const leda = await Somebody.open(cluster, 'leda');
+    const [toCastor, toPollux] = [leda.connect('castor'), leda.connect('pollux')];
+    // Whoever comes later dials.
+    await leda.until('registered');
+    const [fromCastor, fromPollux] = [castor.connect('leda'), pollux.connect('leda')];
+    await Promise.all([theyTalk(toCastor, fromCastor), theyTalk(toPollux, fromPollux)]);
+    for (const side of [toCastor, toPollux, fromCastor, fromPollux]) {
+      expect(side.story).not.toContain('reconnecting');
+    }
   });
 
   it('that ends a conversation without a word and begins another goes on in both directions', async () => {
