@@ -43,6 +43,8 @@ interface ClusterHandlers {
   purge(owner: string): void;
   /** Peers may be registered from now on. */
   serve(): void;
+  /** A load balancer says who is on its list. */
+  members(members: readonly Member[]): void;
   /** Peers are sent here: a load balancer has this server on its list, or there is none. */
   listed(): void;
 }
@@ -190,6 +192,7 @@ export class Cluster {
   #registered(balancer: string, { members, listed, reason }: Accepted): void {
     const { handlers, logger } = this.#options;
     this.#step({ type: 'registered', balancer, members });
+    handlers.members(members);
     if (listed) handlers.listed();
     const complaint = listed || !this.#membership.serving ? undefined : reason;
     if (complaint !== undefined && complaint !== this.#complaints.get(balancer)) {

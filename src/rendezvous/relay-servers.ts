@@ -1,4 +1,4 @@
-import type { Address } from '../base/address.ts';
+import { type Address, scopeOf } from '../base/address.ts';
 import type { RelayOffer } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import { addressToWire } from '../rpc/wire-address.ts';
 import type { RecordKey } from './record.ts';
@@ -15,13 +15,26 @@ interface RelayServer {
 /** The servers that relay, this one among them, and what peers are offered there. */
 export class RelayServers {
   readonly #servers = new Map<string, RelayServer>();
+  #located: ReadonlyMap<string, readonly Address[]> = new Map();
 
   /**
    * A server has said who it is.
    * @param secret of another length than it should be: the server does not relay.
    */
   know(id: string, secret: Uint8Array, addresses: readonly Address[]): void {
-    if (secret.length === RELAY_SECRET_BYTES) this.#servers.set(id, { secret, addresses });
+    const reachable = addresses.filter(({ host }) => scopeOf(host) !== 'unusable');
+    if (secret.length !== RELAY_SECRET_BYTES) return;
+    this.#servers.set(id, { secret, addresses: reachable });
+  }
+
+  /**
+   * Where a load balancer sends peers who are to reach these servers: that is where those are that
+   * themselves know only that they listen on every address.
+   */
+  locate(
+    servers: readonly { readonly id: string; readonly peerAddresses: readonly Address[] }[],
+  ): void {
+    this.#located = new Map(servers.map(({ id, peerAddresses }) => [id, peerAddresses]));
   }
 
   forget(id: string): void {
@@ -41,11 +54,15 @@ export class RelayServers {
       const { channel, proofKey } = relayGrants(server.secret, pair)[pair[0] === own ? 0 : 1];
       const offer: RelayOffer = {
         serverId,
-        addresses: server.addresses.map(addressToWire),
+        addresses: this.#addressesOf(serverId, server).map(addressToWire),
         channel: Buffer.from(channel, 'hex'),
         proof: Buffer.from(proofKey),
       };
       return [offer];
     });
+  }
+
+  #addressesOf(id: string, { addresses }: RelayServer): readonly Address[] {
+    return addresses.length > 0 ? addresses : (this.#located.get(id) ?? []);
   }
 }

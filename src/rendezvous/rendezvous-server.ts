@@ -333,6 +333,7 @@ export class RendezvousServer {
           logger.info('serving', { server: this.id });
           this.#desk.serve();
         },
+        members: (members) => this.#relays.servers.locate(members),
         listed: () => this.#becomeReady(),
       },
     });

@@ -183,6 +183,19 @@ describe('two peers on two servers', () => {
     await eventually(() => one.heard).toEqual(['good day']);
   });
 
+  it('are offered addresses to reach, also of servers that listen on every address', async () => {
+    cluster = new TestCluster(secrets);
+    await cluster.balancer();
+    const listen = [{ host: '0.0.0.0', port: 0 }];
+    const servers = [await cluster.server({ listen }), await cluster.server({ listen })];
+    const near = servers.map(({ peerAddresses: [address] }) => ({
+      peerAddresses: [{ host: '127.0.0.1', port: address?.port ?? 0 }],
+    }));
+    const { offers } = await meet(near);
+    const ports = offers.alice.map(({ addresses }) => addressFromWire(addresses[0]));
+    expect(ports).toContainEqual(near[0]?.peerAddresses[0]);
+  });
+
   it('are offered only the server that relays', async () => {
     cluster = new TestCluster(secrets);
     await cluster.balancer();

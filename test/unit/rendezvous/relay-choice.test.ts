@@ -5,6 +5,7 @@ import { NameHolders } from '../../../src/rendezvous/name-holders.ts';
 import type { PeerRecord } from '../../../src/rendezvous/record.ts';
 import { ReplicatedTable } from '../../../src/rendezvous/replicated-table.ts';
 import { RelayServers } from '../../../src/rendezvous/relay-servers.ts';
+import { addressFromWire } from '../../../src/rpc/wire-address.ts';
 import { key, record } from './records.ts';
 
 const SERVERS = ['s1', 's2', 's3', 's4'];
@@ -61,6 +62,28 @@ describe('the relays of a match', () => {
     const records = [alice('s1', 1_000), alice('s2', 1_000, true), bob('s3', 9_000)];
     expect(matchOf(records, alice('s1', 1_000))?.relays).toEqual([]);
     expect(matchOf(records, bob('s3', 9_000))?.relays).toEqual([]);
+  });
+
+  it('are where they say, or else where a load balancer sends peers', () => {
+    const servers = new RelayServers();
+    const place = { host: '203.0.113.9', port: 4433 };
+    servers.know('s1', Buffer.alloc(32), [{ host: '0.0.0.0', port: 4433 }]);
+    servers.know('s2', Buffer.alloc(32), [{ host: '203.0.113.2', port: 4433 }]);
+    servers.know('s3', Buffer.alloc(31), [place]);
+    servers.locate([
+      { id: 's1', peerAddresses: [place] },
+      { id: 's2', peerAddresses: [place] },
+      { id: 's3', peerAddresses: [place] },
+    ]);
+    const offers = servers.offers(SERVERS, alice('s1', 0), bob('s2', 0));
+    const told = offers.map(({ serverId, addresses }) => [
+      serverId,
+      addresses.map(addressFromWire),
+    ]);
+    expect(told).toEqual([
+      ['s1', [place]],
+      ['s2', [{ host: '203.0.113.2', port: 4433 }]],
+    ]);
   });
 
   it('and the channels there are the same for both sides, on whatever servers they are', () => {
