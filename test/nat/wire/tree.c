@@ -86,14 +86,15 @@ static void route(struct node *realm, struct node *from, struct packet *packet, 
     return;
   }
   /* Hairpinning, with the outer address as the source (RFC 4787 6, REQ-9). */
-  if (!realm->nat.rules.hairpin) return;
+  if (!realm->nat.rules.hairpin || !packet_age(packet, 1)) return;
   if (!nat_outbound(&realm->nat, packet, now) || !nat_inbound(&realm->nat, packet, now)) return;
   route(realm, NULL, packet, now);
 }
 
 void tree_up(struct node *node, struct packet *packet, int64_t now) {
   struct flow flow;
-  if (node->is_box && !nat_outbound(&node->nat, packet, now)) return;
+  /* Like any router, a box takes one from the time to live, and first of all. */
+  if (node->is_box && (!packet_age(packet, 1) || !nat_outbound(&node->nat, packet, now))) return;
   if (!packet_read(packet, &flow) || !is_at(node, &flow.from)) return;
   carry(node, true, packet, now);
 }
@@ -102,7 +103,9 @@ void tree_arrive(struct node *node, bool up, struct packet *packet, int64_t now)
   if (up) {
     route(node->parent, node, packet, now);
   } else if (node->is_box) {
-    if (nat_inbound(&node->nat, packet, now)) route(node, NULL, packet, now);
+    if (packet_age(packet, 1) && nat_inbound(&node->nat, packet, now)) {
+      route(node, NULL, packet, now);
+    }
   } else if (write(node->tun, packet->bytes, packet->length) < 0) {
     /* Its namespace is gone, or its buffers are full: lost. */
     node->lost++;
