@@ -40,13 +40,13 @@ export class PreparedFile {
   }
 }
 
-/** Refuses a plan without the files, and says how to make them. @param what - with its verb. */
+/** Refuses a plan without the files, and says how to make them, on a line that nothing wraps. @param what - with its verb. */
 export function needing(what: string, files: readonly PreparedFile[]): TerraformResourceLifecycle {
   return {
     createBeforeDestroy: true,
     precondition: files.map(({ exists, path }) => ({
       condition: exists,
-      errorMessage: `${what} missing: there is no file ${path}. Make it with: npm run deploy:prepare`,
+      errorMessage: `${what} missing: there is no file ${path}. Make it with:\n  npm run deploy:prepare`,
     })),
   };
 }

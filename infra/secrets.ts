@@ -50,12 +50,13 @@ export class Secrets extends Construct {
     this.caPin = new TerraformLocal(this, 'pin', Fn.trimspace(file(PIN_FILE).content)).asString;
     this.versions = { loadbalancer: version('loadbalancer'), rendezvous: version('rendezvous') };
     for (const pem of new Set(ROLES.flatMap(filesOf))) {
+      const needed = pem === CA_FILE ? [file(pem), file(PIN_FILE)] : [file(pem)];
       const parameter = new SsmParameter(this, pem.replace('.pem', ''), {
         name: `${this.path}/${pem}`,
         type: 'SecureString',
         valueWo: Fn.sensitive(file(pem).content) as string,
         valueWoVersion: file(pem).version,
-        lifecycle: needing('The cluster’s keys are', [file(pem), file(PIN_FILE)]),
+        lifecycle: needing('The cluster’s keys are', needed),
       });
       this.#parameters.set(pem, parameter);
     }

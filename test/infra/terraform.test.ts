@@ -167,7 +167,7 @@ describeWith(TERRAFORM, 'Terraform', () => {
         `The artifact is missing: there is no file ${nowhere}/chatty.tar.gz.`,
       );
       expect(words).toContain(`there is no file ${nowhere}/rendezvous-key.pem.`);
-      expect(words).toContain('Make it with: npm run deploy:prepare');
+      expect(said).toContain('npm run deploy:prepare');
     },
   );
 });
