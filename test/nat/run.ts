@@ -1,14 +1,14 @@
 /**
- * `npm run test:nat [-- --full --only NAME --seed N --json FILE]`: the laboratory. Without --full it
- * runs one cell of each kind; NAME is a part of cells' names. Ends with 0 if all came out as it is
- * expected today.
+ * `npm run test:nat [-- --full --only NAME --seed N --json FILE --markdown] [PART…]`: the laboratory.
+ * Without --full it runs one cell of each kind; NAME is a part of cells' names. PART is routers,
+ * matrix or endurance; default all. Ends with 0 if all came out as it is expected today.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { missing } from './namespaces.ts';
+import { missing, removeAbandoned } from './namespaces.ts';
 import { environmentOf } from './options.ts';
 import { takePart } from './parts.ts';
 import { type CellResult, describeResults, type Endurance, markdownOf } from './results.ts';
@@ -17,7 +17,8 @@ const VITEST = fileURLToPath(new URL('../../node_modules/vitest/vitest.mjs', imp
 const CONFIG = fileURLToPath(new URL('vitest.config.ts', import.meta.url));
 const MAX_SEED = 2 ** 31;
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     full: { type: 'boolean', default: false },
     only: { type: 'string' },
@@ -39,12 +40,14 @@ async function main(): Promise<number> {
   const seed = Number(values.seed);
   console.log(`seed ${seed}`);
   await rm(results, { force: true });
-  const child = spawn(process.execPath, [VITEST, 'run', '--config', CONFIG], {
+  const child = spawn(process.execPath, [VITEST, 'run', '--config', CONFIG, ...positionals], {
     stdio: 'inherit',
     env: { ...process.env, ...environmentOf({ full, only, seed, results }) },
   });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, 'exit')) as [number | null];
+  // What it was killed before it could take away.
+  await removeAbandoned();
   const cells = (await takePart(results, 'cells')) as CellResult[] | undefined;
   const endurance = (await takePart(results, 'endurance')) as Endurance | undefined;
   if (cells !== undefined) {
