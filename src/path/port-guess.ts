@@ -14,10 +14,12 @@ const HEAD_START_MS = 200;
 const REPORT_AFTER_MS = 100;
 /** So long a fresh report of the friend's is waited for: two ways through servers. */
 const FRESH_WITHIN_MS = 600;
-/** Attempts at predicted ports, each from fresh reports; random ones are tried once. */
-const MAX_ATTEMPTS = 3;
+/** A friend that has been told of our next ports has sent to the first of them by then. */
+const AIMED_AFTER_MS = 150;
 /** A friend that reports anew after all attempts have failed is tried again, but not at once. */
 const TRY_AGAIN_MS = 10_000;
+/** Between two attempts: until the sockets of one are closed. */
+const NEXT_ATTEMPT_MS = 20;
 /** How often it is looked whether it is this friend's turn. */
 const TURN_CHECK_MS = 50;
 /** How often the user is told. */
@@ -96,6 +98,7 @@ export class PortGuess {
   #friendIsFresh = false;
   /** When an attempt may begin at the earliest, and when it begins with what is known. */
   #startAt: number;
+  /** Attempts that failed. */
   #attempts = 0;
   #attempt: Attempt | undefined;
   #attemptAt = 0;
@@ -129,6 +132,9 @@ export class PortGuess {
       case 'own-nat':
         this.#own = input.nat;
         this.#ownIsFresh = true;
+        if (this.#reportAt === undefined && this.plan === 'be-aimed') {
+          this.#startAt = Math.max(this.#startAt, now + AIMED_AFTER_MS);
+        }
         break;
       case 'friend-nat':
         this.#onFriend(input.nat, input.reflexive, now);
@@ -222,20 +228,22 @@ export class PortGuess {
   /** When an attempt may begin; undefined: there is none to make. */
   #mayStartAt(): number | undefined {
     const { plan } = this;
-    if (plan === 'none' || plan === 'hopeless' || plan === 'be-aimed') return undefined;
+    if (plan === 'none' || plan === 'hopeless') return undefined;
+    const hasReported = this.#ownIsFresh && this.#reportAt === undefined;
     const isFresh =
-      plan === 'aim'
-        ? this.#friendIsFresh
-        : plan !== 'meet' ||
-          (this.#friendIsFresh && this.#ownIsFresh && this.#reportAt === undefined);
+      (hasReported || !this.#isReporting()) &&
+      (this.#friendIsFresh || (plan !== 'aim' && plan !== 'meet'));
     return isFresh ? this.#startAt : this.#startAt + FRESH_WITHIN_MS;
   }
 
   #open(now: number): void {
     if (this.#friend === undefined) return;
-    const target = { ...this.#friend, isFresh: this.#friendIsFresh };
-    this.#attempt = attemptOf(this.plan, target, this.#random);
-    const sockets = this.#attempt?.sockets ?? 0;
+    this.#attempt = attemptOf(this.plan, this.#friend, this.#random, this.#attempts);
+    if (this.#attempt === undefined) {
+      this.#rest('given-up', now);
+      return;
+    }
+    const { sockets } = this.#attempt;
     if (this.#firstAttemptAt === undefined) {
       this.#firstAttemptAt = now;
       this.#tell('guessing', now);
@@ -270,21 +278,13 @@ export class PortGuess {
   }
 
   #fail(now: number): void {
-    const { plan } = this;
     this.#attempts++;
-    const again = (plan === 'aim' || plan === 'meet') && this.#attempts < MAX_ATTEMPTS;
-    if (!again) {
-      this.#rest('given-up', now);
-      return;
-    }
     this.#stop();
     this.#phase = 'waiting';
-    this.#startAt = now;
-    // Where the friend's own socket is does not change; where its next ones will be does.
-    if (plan !== 'meet') return;
-    this.#reportAt = now;
+    this.#startAt = now + NEXT_ATTEMPT_MS;
     this.#ownIsFresh = false;
     this.#friendIsFresh = false;
+    this.#reportAt = now;
   }
 
   #rest(state: 'found' | 'given-up', now: number): void {

@@ -18,6 +18,9 @@ export interface PortGuesserOptions {
   progress(progress: GuessProgress): void;
 }
 
+/** Of earlier attempts, so many sockets stay open at which the friend was heard. */
+const MAX_KEPT = 8;
+
 /** The sockets and the timer behind the guessing of ports towards one session of a friend. */
 export class PortGuesser {
   readonly #options: PortGuesserOptions;
@@ -85,8 +88,8 @@ export class PortGuesser {
 
   async #open(count: number): Promise<void> {
     const attempt = ++this.#attempts;
-    // There is no direct path any more, so none leads through a socket of an attempt before.
-    for (const socket of [...this.#sockets]) this.#close(socket);
+    // Where the friend was heard in attempts before, a path may be about to open; seldom in many.
+    for (const socket of [...this.#sockets].slice(0, -MAX_KEPT)) this.#close(socket);
     // Where the system gives fewer, there are fewer.
     const opening = Array.from({ length: count }, () => this.#options.openSocket());
     const settled = await Promise.allSettled(opening);

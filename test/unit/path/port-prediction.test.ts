@@ -14,15 +14,15 @@ function target(port: number, step = 1): GuessTarget {
   const lastObserved = { host: FRIEND, port };
   return {
     nat: { mapping: 'sequential', step, lastObserved },
-    isFresh: false,
     reflexive: { host: FRIEND, port: 9 },
   };
 }
 
 function portsOf(plan: GuessPlan, port: number, step = 1): number[] {
   return (
-    attemptOf(plan, target(port, step), seededRandom(1))?.probes.map(({ remote }) => remote.port) ??
-    []
+    attemptOf(plan, target(port, step), seededRandom(1), 0)?.probes.map(
+      ({ remote }) => remote.port,
+    ) ?? []
   );
 }
 
@@ -50,31 +50,33 @@ describe('what one side does', () => {
 });
 
 describe('an attempt at sequential ports', () => {
-  it('tries the next one first, then around it, then all that with more around', () => {
+  it('tries the next ones first, then those before, then all that with more around', () => {
     const ports = portsOf('aim', 6000);
-    expect(ports.slice(0, 5)).toEqual([6001, 6002, 6000, 6003, 5999]);
+    expect(ports.slice(0, 10)).toEqual([
+      6001, 6002, 6003, 6004, 6005, 6006, 6007, 6008, 6000, 5999,
+    ]);
+    expect(ports[20]).toBe(5988);
     expect(ports).toHaveLength(21 + 101);
     expect(new Set(ports.slice(21))).toEqual(
       new Set(Array.from({ length: 101 }, (_, n) => 5951 + n)),
     );
   });
 
-  it('looks behind what a friend has just said, for its checks had gone out before', () => {
-    const fresh = { ...target(6000), isFresh: true };
-    const ports = attemptOf('aim', fresh, seededRandom(1))?.probes.map(({ remote }) => remote.port);
-    expect(ports?.slice(0, 3)).toEqual([5995, 5996, 5994]);
-    expect(ports?.slice(0, 21)).toContain(6001);
-  });
-
   it('goes by the step, downwards too, and around at the ends of the port range', () => {
-    expect(portsOf('aim', 6000, 2).slice(0, 3)).toEqual([6002, 6004, 6000]);
-    expect(portsOf('aim', 6000, -1).slice(0, 3)).toEqual([5999, 5998, 6000]);
-    expect(portsOf('aim', 65_535).slice(0, 3)).toEqual([1024, 1025, 65_535]);
+    expect(portsOf('aim', 6000, 2).slice(0, 3)).toEqual([6002, 6004, 6006]);
+    expect(portsOf('aim', 6000, -1).slice(0, 3)).toEqual([5999, 5998, 5997]);
+    expect(portsOf('aim', 65_535).slice(0, 3)).toEqual([1024, 1025, 1026]);
     expect(portsOf('aim', 1024, -2).slice(0, 2)).toEqual([65_534, 65_532]);
   });
 
+  it('sends from six sockets to the friend’s own port where the friend aims', () => {
+    const attempt = attemptOf('be-aimed', target(6000), seededRandom(1), 0);
+    expect(attempt?.sockets).toBe(6);
+    expect(new Set(attempt?.probes.map(({ remote }) => remote.port))).toEqual(new Set([9]));
+  });
+
   it('sends from ten sockets to one port where both are', () => {
-    const attempt = attemptOf('meet', target(6000), seededRandom(1));
+    const attempt = attemptOf('meet', target(6000), seededRandom(1), 0);
     expect(attempt?.sockets).toBe(10);
     expect(new Set(attempt?.probes.map(({ remote }) => remote.port))).toEqual(new Set([6008]));
     expect(new Set(attempt?.probes.slice(0, 10).map(({ socket }) => socket)).size).toBe(10);
@@ -82,16 +84,23 @@ describe('an attempt at sequential ports', () => {
 });
 
 describe('an attempt at random ports', () => {
-  it('opens 256 sockets to one port, and renews their mappings before 20 s', () => {
-    const attempt = attemptOf('open-many', target(6000), seededRandom(1));
-    expect(attempt?.sockets).toBe(256);
-    expect(new Set(attempt?.probes.map(({ remote }) => remote.port))).toEqual(new Set([9]));
-    const times = attempt?.probes.filter(({ socket }) => socket === 7).map(({ atMs }) => atMs);
-    expect(times).toEqual([7, 9007, 18_007]);
+  it('opens 256 sockets to one port, five times, and then no more', () => {
+    const attempts = [0, 1, 2, 3, 4, 5].map((before) =>
+      attemptOf('open-many', target(6000), seededRandom(1), before),
+    );
+    expect(attempts[5]).toBeUndefined();
+    for (const attempt of attempts.slice(0, 5)) {
+      expect(attempt?.sockets).toBe(256);
+      expect(new Set(attempt?.probes.map(({ remote }) => remote.port))).toEqual(new Set([9]));
+      expect(new Set(attempt?.probes.map(({ socket }) => socket)).size).toBe(256);
+      expect(attempt?.probes).toHaveLength(256);
+    }
+    const lasts = attempts.slice(0, 5).map((attempt) => attempt?.endsAtMs ?? 0);
+    expect(lasts.reduce((sum, ms) => sum + ms)).toBeLessThanOrEqual(35_000);
   });
 
   it('sprays 2,048 ports of one address without repeats, none below 1024, 10 ms apart', () => {
-    const attempt = attemptOf('spray', target(6000), seededRandom(1));
+    const attempt = attemptOf('spray', target(6000), seededRandom(1), 0);
     const ports = attempt?.probes.map(({ remote }) => remote.port) ?? [];
     expect(new Set(ports).size).toBe(2048);
     expect(Math.min(...ports)).toBeGreaterThanOrEqual(1024);
@@ -101,6 +110,11 @@ describe('an attempt at random ports', () => {
   });
 });
 
-it.each<GuessPlan>(['none', 'be-aimed', 'hopeless'])('%s sends nothing', (plan) => {
-  expect(attemptOf(plan, target(6000), seededRandom(1))).toBeUndefined();
+it.each<GuessPlan>(['aim', 'be-aimed', 'meet'])('%s is given up after three attempts', (plan) => {
+  expect(attemptOf(plan, target(6000), seededRandom(1), 2)).toBeDefined();
+  expect(attemptOf(plan, target(6000), seededRandom(1), 3)).toBeUndefined();
+});
+
+it.each<GuessPlan>(['none', 'hopeless'])('%s sends nothing', (plan) => {
+  expect(attemptOf(plan, target(6000), seededRandom(1), 0)).toBeUndefined();
 });
