@@ -1,7 +1,6 @@
 import { type Address, sameAddress } from '../base/address.ts';
 import type { Fault } from '../rpc/generated/chatty/v1/common.ts';
 import {
-  type FirstFlight as WireFlight,
   PeerToServer,
   type ServerToPeer,
   type WishUpdate,
@@ -10,7 +9,7 @@ import { OWN_PROTOCOL } from '../rpc/protocol.ts';
 import { addressToWire } from '../rpc/wire-address.ts';
 import type { Admission, NotAdmitted, Release } from './admission.ts';
 import { FAULTS, REFUSALS } from './faults.ts';
-import { type FirstFlight, FirstFlights, flightFromWire } from './first-flights.ts';
+import type { FirstFlight } from './first-flights.ts';
 import { FrameBudget } from './frame-budget.ts';
 import {
   admitEndpoint,
@@ -21,33 +20,18 @@ import {
   type ToldEndpoint,
 } from './hello.ts';
 import type { Introducer, IntroducerEffect, Moment, Refusal } from './introducer.ts';
-import { friendOf, matchFrame } from './match-frame.ts';
-import type { Match } from './matching.ts';
+import { type IntroductionEffect, Introductions } from './introductions.ts';
 import { MAX_WISHES, type RecordKey, type RecordUpdate } from './record.ts';
 import { wishToWire } from './record-codec.ts';
 import type { RelayServers } from './relay-servers.ts';
 
 export type DeskEffect =
-  | { readonly type: 'send'; readonly connection: number; readonly frame: ServerToPeer }
+  | IntroductionEffect
   /** Close the connection once everything sent before has gone out. */
   | { readonly type: 'close'; readonly connection: number; readonly reason: string }
   | { readonly type: 'update'; readonly update: RecordUpdate }
   /** For the log. */
   | { readonly type: 'note'; readonly event: DeskEvent; readonly name: string }
-  /** The peer is told of a friend: from now on the two may be relayed. */
-  | {
-      readonly type: 'relay';
-      readonly connection: number;
-      readonly own: RecordKey;
-      readonly friend: RecordKey;
-    }
-  /** The first flight of a peer here, for a friend who is registered with these servers. */
-  | {
-      readonly type: 'pass';
-      readonly servers: readonly string[];
-      readonly from: RecordKey;
-      readonly flight: FirstFlight;
-    }
   /** A peer is told of a friend for the first time; for the figures. */
   | { readonly type: 'introduced'; readonly namedAt: number };
 
@@ -94,11 +78,15 @@ export class PeerDesk {
   readonly #byRegistration = new Map<number, Conversation>();
   /** In the order of their deadlines. */
   readonly #silent = new Set<Conversation>();
-  readonly #flights = new FirstFlights();
+  readonly #introductions: Introductions;
   #phase: 'starting' | 'serving' | 'draining' = 'starting';
 
   constructor(options: DeskOptions) {
     this.#options = options;
+    this.#introductions = new Introductions({
+      ...options,
+      connectionOf: (registration) => this.#byRegistration.get(registration)?.connection,
+    });
   }
 
   /** How many peers are registered. */
@@ -198,18 +186,14 @@ export class PeerDesk {
     const late = effects.flatMap((effect) => {
       if (effect.type !== 'push') return [];
       const own = this.#options.introducer.recordOf(effect.registration);
-      return own === undefined ? [] : this.#remind(own, effect.match.friend, at);
+      return own === undefined ? [] : this.#introductions.remind(own, effect.match.friend, at.now);
     });
     return [...told, ...late];
   }
 
   /** Another server passes on the first flight of a peer that is registered there. */
   passed(server: string, from: RecordKey, flight: FirstFlight, at: Moment): readonly DeskEffect[] {
-    const { introducer } = this.#options;
-    if (!introducer.ownersOf(from).includes(server)) return [];
-    this.#flights.keep(from, flight, at.now);
-    // Unless the friend was told of the peer already, it comes with the match.
-    return this.#remind(from, flight.friend, at);
+    return this.#introductions.passed(server, from, flight, at.now);
   }
 
   /** From now on peers are registered. */
@@ -240,7 +224,9 @@ export class PeerDesk {
     const { name } = read.claim;
     const release = admission.admit(sighting.source, at.now);
     if (typeof release === 'string') return this.#notRegistered(conversation, release, name, at);
-    for (const wire of hello.firstFlights.slice(0, MAX_FLIGHTS)) this.#keep(read.claim, wire, at);
+    for (const wire of hello.firstFlights.slice(0, MAX_FLIGHTS)) {
+      this.#introductions.keep(read.claim, wire, at.now);
+    }
     const result = introducer.register(read.claim, at);
     if ('refused' in result) {
       release();
@@ -294,7 +280,7 @@ export class PeerDesk {
     if (wishes !== undefined && wishes.size >= MAX_WISHES && !wishes.has(wish.friend)) {
       return this.#refuse(conversation, FAULTS.tooManyWishes, at);
     }
-    if (own !== undefined) this.#keep(own, update.firstFlight, at);
+    if (own !== undefined) this.#introductions.keep(own, update.firstFlight, at.now);
     const accepted: ServerToPeer = {
       kind: { $case: 'wishAccepted', value: { wish: wishToWire(wish) } },
     };
@@ -345,7 +331,7 @@ export class PeerDesk {
     switch (effect.type) {
       case 'push': {
         const { registration, match, namedAt } = effect;
-        const effects = this.#push(registration, connection, match, at);
+        const effects = this.#introductions.tell(registration, match, at.now);
         return namedAt === undefined ? effects : [...effects, { type: 'introduced', namedAt }];
       }
       case 'conflict': {
@@ -363,46 +349,5 @@ export class PeerDesk {
         return [{ type: 'send', connection, frame: { kind: { $case: 'error', value } } }, close];
       }
     }
-  }
-
-  /** Tells a peer of a friend, with what the friend has sent ahead, and passes on what it has itself. */
-  #push(registration: number, connection: number, match: Match, at: Moment): DeskEffect[] {
-    const { introducer, relays, serverId } = this.#options;
-    const own = introducer.recordOf(registration);
-    const friend = friendOf(match);
-    const offers = own === undefined ? [] : (relays?.offers(match.relays, own, friend) ?? []);
-    const ahead = own === undefined ? [] : this.#flights.take(friend, own.name, at.now);
-    if (own === undefined || offers.length === 0) {
-      return [{ type: 'send', connection, frame: matchFrame(match, [], []) }];
-    }
-    const effects: DeskEffect[] = [
-      { type: 'relay', connection, own, friend },
-      { type: 'send', connection, frame: matchFrame(match, offers, ahead) },
-    ];
-    const servers = introducer.ownersOf(friend);
-    if (servers.includes(serverId)) return effects;
-    const datagrams = this.#flights.take(own, friend.name, at.now);
-    if (datagrams.length > 0) {
-      const { name, key, session } = own;
-      const flight = { friend: friend.name, datagrams };
-      effects.push({ type: 'pass', servers, from: { name, key, session }, flight });
-    }
-    return effects;
-  }
-
-  /** Tells the friend once more of `from`, if a first flight from there has come too late for the match. */
-  #remind(from: RecordKey, friend: string, at: Moment): DeskEffect[] {
-    const told = this.#options.introducer.introducedTo(from, friend);
-    const connection = told && this.#byRegistration.get(told.registration)?.connection;
-    if (told === undefined || connection === undefined) return [];
-    if (!this.#flights.holds(from, friend, at.now)) return [];
-    return this.#push(told.registration, connection, told.match, at);
-  }
-
-  #keep(from: RecordKey, wire: WireFlight | undefined, { now }: Moment): void {
-    const { relays, serverId } = this.#options;
-    // It goes by way of a server: not of one that does not relay.
-    const flight = relays?.canRelay(serverId) === true ? flightFromWire(wire) : undefined;
-    if (flight !== undefined) this.#flights.keep(from, flight, now);
   }
 }

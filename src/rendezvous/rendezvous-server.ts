@@ -6,7 +6,6 @@ import type { Identity } from '../base/identity.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import { RENDEZVOUS_NAME } from '../base/role-names.ts';
-import type { QuicLimits } from '../quic/index.ts';
 import { ServerToPeer } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import type { ClusterTls } from '../rpc/tls-files.ts';
 import { advertised, resolveAll } from './addresses.ts';
@@ -19,30 +18,9 @@ import { PeerPort, type PeerPortStats } from './peer-port.ts';
 import type { MemberState } from './membership.ts';
 import type { ReplicationEffect } from './replication.ts';
 import { ReplicatedTable } from './replicated-table.ts';
-import type { RelayLimits } from './relay-budget.ts';
 import type { RelayStats } from './relay-table.ts';
 import { Relays } from './relays.ts';
-
-export interface RendezvousSettings {
-  /** Peers registered here at once (default 50,000). */
-  readonly maxPeers: number;
-  /** The same from one source prefix (default 4,000: a large shared NAT). */
-  readonly peersPerSource: number;
-  /**
-   * Registrations a minute from one source prefix (default 12,000: each of the peers it may have
-   * three times, so that a carrier's NAT whose peers all lose their servers at once is served).
-   */
-  readonly registrationsPerMinute: number;
-  /** Names one key may wait under here (default 64: a program needs one for each of its people). */
-  readonly namesPerKey: number;
-  /** Records of the peer table, which holds all servers' peers (default 1,000,000: 1.8 GB). */
-  readonly maxRecords: number;
-  /** What is relayed for peers who cannot reach each other; undefined: nothing. */
-  readonly relay: RelayLimits | undefined;
-  /** How long peers have to move elsewhere before a draining server stops (default 10,000). */
-  readonly drainMs: number;
-  readonly quic: Partial<QuicLimits>;
-}
+import { DEFAULT_SETTINGS, type RendezvousSettings } from './settings.ts';
 
 /** Told of what happens, for figures. Calls cost nothing and never throw. */
 export interface RendezvousObserver {
@@ -88,26 +66,6 @@ export interface RendezvousServerOptions {
   readonly settings?: Partial<RendezvousSettings> | undefined;
   readonly observer?: RendezvousObserver | undefined;
 }
-
-/** A conversation with files on the way; many of them on one server with a network of 1 Gbit/s. */
-const DEFAULT_RELAY_LIMITS: RelayLimits = {
-  pairBytesPerSecond: 2 ** 20,
-  pairBytes: 2 ** 30,
-  pairTimeMs: 4 * 3_600_000,
-  bytesPerSecond: 64 * 2 ** 20,
-  pairs: 20_000,
-};
-
-const DEFAULT_SETTINGS: RendezvousSettings = {
-  maxPeers: 50_000,
-  peersPerSource: 4_000,
-  registrationsPerMinute: 12_000,
-  namesPerKey: 64,
-  maxRecords: 1_000_000,
-  relay: DEFAULT_RELAY_LIMITS,
-  drainMs: 10_000,
-  quic: {},
-};
 
 /** So many more may connect than are registered: who is one too many is told so, not left in the dark. */
 const SPARE_CONNECTIONS = 1_000;

@@ -182,7 +182,9 @@ describe('a relay', () => {
     ];
     expect(relay.bind('bob', udp(BOB_AT))).toEqual(answer);
     expect(relay.data('alice', udp(ALICE_AT))).toEqual([`${BOB_AT}: data bob`]);
-    relay.now += 5_000;
+    relay.now += 4_999;
+    expect(relay.data('bob', udp(BOB_AT))).toEqual([`${ALICE_AT}: data alice`]);
+    relay.now += 1;
     expect(relay.data('alice', udp(ALICE_AT))).toEqual([]);
     expect(relay.bind('bob', udp(BOB_AT))).toEqual([`${BOB_AT}: challenge bob`]);
     relay.now += 60_000;
