@@ -38,7 +38,7 @@ export class Computers implements Machines {
   }
 
   async stopped(instance: Instance): Promise<void> {
-    const host = await this.#hosts.get(instance.instanceId);
+    const host = await this.#hosts.get(instance.instanceId)?.catch(() => undefined);
     this.#hosts.delete(instance.instanceId);
     await host?.stop();
     await this.#internet.leave(instance);
@@ -54,7 +54,8 @@ export class Computers implements Machines {
    * gate would find out by its time limit only.
    */
   async run(instance: Instance, script: string): Promise<{ code: number; output: string }> {
-    const host = await this.host(instance);
+    const host = await this.host(instance).catch((error: unknown) => String(error));
+    if (typeof host === 'string') return { code: -1, output: host };
     const done = new AbortController();
     const gate = host
       .run(script)

@@ -49,7 +49,8 @@ async function existing(): Promise<string[]> {
   return list.split('\n').map((line) => line.split(' ')[0] ?? '');
 }
 
-function isAlive(pid: number): boolean {
+/** Whether this process is still there. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -6,7 +6,7 @@ import { Computers } from './computers.ts';
 import { AWS_ADDRESS, Internet, type Place } from './internet.ts';
 import { Metadata } from './metadata.ts';
 import { Operator } from './operator.ts';
-import { Person } from './person.ts';
+import { People, type Pair } from './people.ts';
 import { plantInParameters, plantInRules, plantInUserData, type Plant } from './plant.ts';
 import { Failure, seconds, type Report } from './report.ts';
 import { Resolver } from './resolver.ts';
@@ -14,8 +14,6 @@ import { disorder } from './upgrade-order.ts';
 
 const REGION = 'us-east-1';
 const AWS_PORT = 4566;
-const MEET_MS = 60_000;
-const HEAR_MS = 30_000;
 
 export type Settings = {
   prefix: string;
@@ -37,7 +35,7 @@ export class Rehearsal {
   readonly #computers: Computers;
   readonly #aws: FakeAws;
   readonly #operator: Operator;
-  readonly #people: Person[] = [];
+  #people: People | undefined;
   readonly #servers: { close(): void }[] = [];
 
   constructor(settings: Settings, report: Report) {
@@ -82,16 +80,20 @@ export class Rehearsal {
       this.#internet.home('home1', '192.0.2.11'),
       this.#internet.home('home2', '192.0.2.22'),
     ]);
-    const friends = await this.#chat(homes);
+    const { report, folder } = { report: this.#report, folder: this.#settings.folder };
+    const people = new People(homes, join(folder, 'people'), () => report.now());
+    this.#people = people;
+    const { peer_command: command } = await this.#operator.outputs();
+    const friends = await this.#chat(people, command);
     if (!isShort) {
-      await this.#loseHosts(homes, friends);
-      await this.#upgrade(homes, friends);
+      await this.#loseHosts(people, command, friends);
+      await this.#upgrade(people, command, friends);
     }
     await this.#destroy();
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#people.map((person) => person.leave()));
+    await this.#people?.leave();
     await this.#computers.stopAll();
     for (const server of this.#servers) server.close();
     await this.#aws.close();
@@ -162,73 +164,92 @@ export class Rehearsal {
     );
   }
 
-  async #chat(homes: readonly Place[]): Promise<[Person, Person]> {
-    let pair: [Person, Person] | undefined;
+  async #chat(people: People, command: string): Promise<Pair> {
+    let pair: Pair | undefined;
     await this.#report.step('Two people at different homes paste peer_command', async (tell) => {
-      const { peer_command: command } = await this.#operator.outputs();
       tell(command);
-      pair = await this.#meet(['alice', 'bob'], homes, tell);
+      pair = await people.meet(command, ['alice', 'bob'], tell);
     });
     if (pair === undefined) throw new Error('nobody met');
     return pair;
   }
 
-  async #loseHosts(homes: readonly Place[], friends: [Person, Person]): Promise<void> {
+  async #loseHosts(people: People, command: string, friends: Pair): Promise<void> {
     await this.#report.step('A balancer and a server vanish from the network', async (tell) => {
-      const { balancer, server } = generation(this.#aws);
-      const lost = [balancer[0], server[0]].filter((one) => one !== undefined);
-      for (const instance of lost) await this.#internet.cutOff(instance);
-      tell(`cut off: ${lost.map(({ instanceId }) => instanceId).join(', ')}`);
-      await this.#talk(friends, 'one of each is gone', tell);
-      await this.#meet(['carol', 'dave'], homes, tell);
-      await this.#talk(friends, 'still here', tell);
+      const [[lostBalancer, ...balancers], [lostServer, ...servers]] = [
+        generation(this.#aws).balancer,
+        generation(this.#aws).server,
+      ];
+      if (lostBalancer === undefined || lostServer === undefined) throw new Error('no hosts');
+      for (const instance of [lostBalancer, lostServer]) await this.#internet.cutOff(instance);
+      tell(`cut off: balancer ${lostBalancer.instanceId}, server ${lostServer.instanceId}`);
+      await people.talk(friends, 'one of each is gone', tell);
+      await people.meet(command, ['carol', 'dave'], tell);
+      for (const balancer of balancers) await this.#unlisted(balancer, lostServer, servers);
+      tell('the server is off the list of the other balancer');
+      await people.meet(command, ['ivy', 'jack'], tell);
+      await people.talk(friends, 'still here', tell);
       await this.#internet.heal();
       tell('both are back');
     });
   }
 
-  async #upgrade(homes: readonly Place[], friends: [Person, Person]): Promise<void> {
-    const [home1, home2] = homes;
-    if (home1 === undefined || home2 === undefined) return;
-    await this.#report.step(
-      'A new version is deployed (terraform apply) while people chat and wait',
-      async (tell) => {
-        const before = generation(this.#aws);
-        const from = this.#aws.events.length;
-        const { peer_command: command } = await this.#operator.outputs();
-        const erin = this.#person(command, ['erin', 'frank'], home1);
-        await erin.until('registered', MEET_MS);
-        tell('Erin waits for Frank, who is not there yet');
-        const talking = this.#talkOn(friends);
-        try {
-          await this.#operator.apply(this.#settings.artifacts[1]);
-        } catch (error) {
-          throw this.#explained(error);
-        } finally {
-          talking.stop();
-        }
-        this.#refuseGaps();
-        const lines = await talking.ended;
-        const after = generation(this.#aws);
-        this.#tellHosts(tell, from);
-        const ids = (all: readonly Instance[]): string[] => all.map(({ instanceId }) => instanceId);
-        const wrong = disorder(this.#aws.events.slice(from), [
-          { role: 'server', old: ids(before.server), new: ids(after.server) },
-          { role: 'balancer', old: ids(before.balancer), new: ids(after.balancer) },
-        ]);
-        if (wrong.length > 0) throw new Failure(wrong.join('\n'));
-        tell(
-          'every new host was ready before an old one of its kind went, and before an address moved',
-        );
-        tell(`Alice and Bob exchanged ${lines} lines meanwhile, each heard once and in order`);
-        const frank = this.#person(command, ['frank', 'erin'], home2);
-        await Promise.all([erin.until('connected', MEET_MS), frank.until('connected', MEET_MS)]);
-        await this.#exchange(erin, frank, 'hello after the upgrade');
-        tell('Frank comes, and meets Erin, who waited all the time');
-        await Promise.all([erin.leave(), frank.leave()]);
-        await this.#meet(['gina', 'hugo'], homes, tell);
-      },
-    );
+  async #upgrade(people: People, command: string, friends: Pair): Promise<void> {
+    const title = 'A new version is deployed (terraform apply) while people chat and wait';
+    await this.#report.step(title, async (tell) => {
+      const before = generation(this.#aws);
+      const from = this.#aws.events.length;
+      const erin = await people.waits(command, 'erin', 'frank');
+      tell('erin waits for frank, who is not there yet');
+      const talking = people.talkOn(friends);
+      try {
+        await this.#operator.apply(this.#settings.artifacts[1]);
+      } catch (error) {
+        throw this.#explained(error);
+      } finally {
+        talking.stop();
+      }
+      this.#refuseGaps();
+      const lines = await talking.ended;
+      const after = generation(this.#aws);
+      this.#tellHosts(tell, from);
+      const ids = (all: readonly Instance[]): string[] => all.map(({ instanceId }) => instanceId);
+      const wrong = disorder(this.#aws.events.slice(from), [
+        { role: 'server', old: ids(before.server), new: ids(after.server) },
+        { role: 'balancer', old: ids(before.balancer), new: ids(after.balancer) },
+      ]);
+      if (wrong.length > 0) throw new Failure(wrong.join('\n'));
+      tell('every new host was ready before an old one of its kind went or an address moved');
+      await this.#runNewer([...after.server, ...after.balancer]);
+      tell('every host runs the new version');
+      tell(`alice and bob said ${lines} lines meanwhile, each heard once and in order`);
+      const { story } = await people.joins(command, erin, 'frank');
+      tell(`frank comes, and meets erin, who waited all the time: ${story}`);
+      await people.meet(command, ['gina', 'hugo'], tell);
+    });
+  }
+
+  /** Resolves once a balancer no longer lists a server, and still those that are left. */
+  async #unlisted(balancer: Instance, gone: Instance, left: readonly Instance[]): Promise<void> {
+    const host = await this.#computers.host(balancer);
+    const lists = (all: readonly Instance[]): string =>
+      ['chatty-ready', ...all.map(({ privateAddress }) => privateAddress)].join(' ');
+    const ask = `${lists(left)} && ! ${lists([gone])} >/dev/null 2>&1`;
+    const { code } = await host.run(`for i in $(seq 30); do ${ask} && exit; sleep 1; done; exit 1`);
+    if (code !== 0) {
+      throw new Failure(
+        `${balancer.instanceId} has ${gone.instanceId}, which is gone, on its list`,
+      );
+    }
+  }
+
+  async #runNewer(instances: readonly Instance[]): Promise<void> {
+    for (const instance of instances) {
+      const host = await this.#computers.host(instance);
+      const { stdout } = await host.run('/usr/bin/node-22 /opt/chatty/bin/chatty --version');
+      if (stdout.trim().endsWith('-next')) continue;
+      throw new Failure(`${instance.instanceId} runs ${stdout.trim()} after the upgrade`);
+    }
   }
 
   async #destroy(): Promise<void> {
@@ -244,87 +265,6 @@ export class Rehearsal {
         tell('nothing is left');
       },
     );
-  }
-
-  async #meet(
-    names: readonly [string, string],
-    [home1, home2]: readonly Place[],
-    tell: (line: string) => void,
-  ): Promise<[Person, Person]> {
-    if (home1 === undefined || home2 === undefined) throw new Error('two homes are needed');
-    const { peer_command: command } = await this.#operator.outputs();
-    const startedAt = this.#report.now();
-    const one = this.#person(command, [names[0], names[1]], home1);
-    await one.until('waiting', MEET_MS);
-    const cameAt = this.#report.now();
-    const other = this.#person(command, [names[1], names[0]], home2);
-    const connected = await Promise.all(
-      [one, other].map((person) => person.until('connected', MEET_MS)),
-    );
-    await this.#exchange(one, other, 'hello');
-    const ways = connected.map((event) => `${String(event['path'])} (${String(event['kind'])})`);
-    const later = Math.max(...connected.map(({ heardAt }) => heardAt));
-    tell(
-      `${names[0]} waits after ${seconds(cameAt - startedAt)}; ${names[1]} comes, and they are connected ` +
-        `after ${seconds(later - cameAt)}: ${[...new Set(ways)].join(', ')}; words arrive both ways`,
-    );
-    return [one, other];
-  }
-
-  async #talk(
-    [one, other]: [Person, Person],
-    text: string,
-    tell: (line: string) => void,
-  ): Promise<void> {
-    const at = this.#report.now();
-    await this.#exchange(one, other, text);
-    tell(
-      `${one.name} and ${other.name} go on talking: heard both ways after ${Math.round(this.#report.now() - at)} ms`,
-    );
-  }
-
-  async #exchange(one: Person, other: Person, text: string): Promise<void> {
-    one.say(`${text}, says ${one.name}`);
-    other.say(`${text}, says ${other.name}`);
-    await Promise.all([
-      other.hears(`${text}, says ${one.name}`, HEAR_MS),
-      one.hears(`${text}, says ${other.name}`, HEAR_MS),
-    ]);
-  }
-
-  /** Has two people say a line a second until stopped; then how many, once all have arrived. */
-  #talkOn([one, other]: [Person, Person]): { stop: () => void; ended: Promise<number> } {
-    let isOver = false;
-    const talk = async (): Promise<number> => {
-      const said: string[] = [];
-      while (!isOver) {
-        const line = `line ${said.length}`;
-        said.push(line);
-        one.say(line);
-        other.say(line);
-        await new Promise((resolve) => setTimeout(resolve, 1_000));
-      }
-      for (const person of [one, other]) {
-        await person.hears(said.at(-1) ?? '', HEAR_MS);
-        const heard = person.heard.filter((line) => line.startsWith('line '));
-        if (heard.join() !== said.join()) {
-          throw new Failure(
-            `${person.name} did not hear each line once and in order: ${heard.join()}`,
-          );
-        }
-      }
-      return said.length * 2;
-    };
-    const ended = talk();
-    ended.catch(() => undefined);
-    return { stop: () => (isOver = true), ended };
-  }
-
-  #person(command: string, names: readonly [string, string], place: Place): Person {
-    const state = join(this.#settings.folder, 'people', names[0]);
-    const person = Person.paste(command, names, place, state, () => this.#report.now());
-    this.#people.push(person);
-    return person;
   }
 
   #tellHosts(tell: (line: string) => void, from = 0): void {

@@ -9,13 +9,12 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { newerArtifact } from './artifacts.ts';
-import { run } from './command.ts';
+import { makeFolder, removeFolder } from './folder.ts';
 import { image } from './image.ts';
 import {
   inside,
@@ -57,7 +56,7 @@ async function outer(): Promise<number> {
   await removeAbandoned();
   const order = {
     prefix: ownPrefix(),
-    folder: await mkdtemp(join(tmpdir(), 'chatty-rehearsal-')),
+    folder: await makeFolder(),
     startedAt: Date.now(),
     steps: [],
   };
@@ -69,8 +68,7 @@ async function outer(): Promise<number> {
     return await direct(order, leave.signal);
   } finally {
     await removeNamespaces(order.prefix);
-    await unmount(order.folder);
-    await rm(order.folder, { recursive: true, force: true });
+    await removeFolder(order.folder);
   }
 }
 
@@ -169,14 +167,4 @@ async function inner({ prefix, folder, startedAt, steps }: Order): Promise<numbe
   await rehearsal.close();
   process.disconnect();
   return failure === undefined ? 0 : 1;
-}
-
-/** Takes away the layers that hosts booted from. */
-async function unmount(folder: string): Promise<void> {
-  const mounts = (await readFile('/proc/mounts', 'utf8'))
-    .split('\n')
-    .map((line) => line.split(' ')[1] ?? '');
-  for (const path of mounts.filter((one) => one.startsWith(`${folder}/`)).reverse()) {
-    await run('umount', ['--lazy', path]);
-  }
 }
