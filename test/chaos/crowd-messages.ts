@@ -27,6 +27,8 @@ export type FromCrowd =
   | { readonly type: 'failed'; readonly name: string; readonly why: string }
   /** How far one is who has not met its friend, when all leave. */
   | { readonly type: 'unmet'; readonly name: string; readonly how: string }
+  /** The program has begun. */
+  | { readonly type: 'opened'; readonly name: string }
   | { readonly type: 'all-left' };
 
 /** Milliseconds on a clock that all processes of this computer share. */

@@ -15,6 +15,7 @@ async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void
   const listen = [{ host, port: 0 }];
   const me = await Chatty.open({ name, loadBalancers, caPem, listen });
   people.set(name, me);
+  tell({ type: 'opened', name });
   progress.set(name, 'has not registered');
   void follow(name, me);
   const wishedAt = monotonicMs();

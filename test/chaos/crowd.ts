@@ -9,6 +9,12 @@ import type { Network } from './network.ts';
 /** The second of a pair comes so much later; every fifth time much later. */
 const SOON_MS = 1_000;
 const LATE_MS = 12_000;
+/**
+ * Nobody else arrives while somebody who was told to is not there after so long: the processes of the
+ * crowd lack CPU, and more people in them would find nothing out about Chatty.
+ */
+const TOO_LATE_MS = 1_000;
+const LOOK_EVERY_MS = 100;
 /** So long two stay when they have met. */
 const STAY_MS = 3_000;
 
@@ -36,6 +42,10 @@ export class Crowd {
   readonly mishaps: string[] = [];
   readonly #options: CrowdOptions;
   readonly #processes: ChildProcess[];
+  /** How long arrivals were held back. */
+  heldBackMs = 0;
+  /** Who was told to arrive and has not, and when. */
+  readonly #awaited = new Map<string, number>();
   readonly #wakers: (() => void)[] = [];
   readonly #whereabouts = new Map<string, { readonly pair: Pair; readonly place: number }>();
   #leaving = false;
@@ -61,14 +71,34 @@ export class Crowd {
 
   /** @param signal when it aborts, nobody else arrives; both of a pair do, or none. */
   async keepArriving(pairsPerSecond: number, random: Random, signal: AbortSignal): Promise<void> {
-    const startedAt = monotonicMs();
+    let due = monotonicMs();
     const seconds: Promise<void>[] = [];
     while (!signal.aborted) {
       seconds.push(this.#pair(random));
-      const due = startedAt + (this.pairs.length * 1_000) / pairsPerSecond;
+      due += 1_000 / pairsPerSecond;
       await clock.sleep(due - monotonicMs(), signal).catch(() => undefined);
+      const heldMs = await this.#untilOnTime(signal);
+      if (heldMs > 0) due = monotonicMs();
+      this.heldBackMs += heldMs;
     }
     await Promise.all(seconds);
+  }
+
+  /** @returns how long that took. */
+  async #untilOnTime(signal: AbortSignal): Promise<number> {
+    let heldMs = 0;
+    while (!signal.aborted && this.#isLate) {
+      const from = monotonicMs();
+      await clock.sleep(LOOK_EVERY_MS, signal).catch(() => undefined);
+      heldMs += monotonicMs() - from;
+    }
+    return heldMs;
+  }
+
+  get #isLate(): boolean {
+    // In the order in which they were told.
+    const [since] = this.#awaited.values();
+    return since !== undefined && monotonicMs() - since > TOO_LATE_MS;
   }
 
   async leave(): Promise<void> {
@@ -100,6 +130,7 @@ export class Crowd {
   #arrive(place: number, name: string, friend: string): void {
     const { network, loadBalancers, caPem } = this.#options;
     const host = network.addressOf(PEERS[place] ?? '');
+    this.#awaited.set(name, monotonicMs());
     this.#tell(place, { type: 'arrive', name, friend, loadBalancers, caPem, host });
   }
 
@@ -125,6 +156,8 @@ export class Crowd {
       this.#wakers.shift()?.();
       return;
     }
+    this.#awaited.delete(message.name);
+    if (message.type === 'opened') return;
     const pair = this.#whereabouts.get(message.name)?.pair;
     if (pair === undefined) {
       if (message.type === 'failed') this.mishaps.push(`${message.name}: ${message.why}`);

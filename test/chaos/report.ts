@@ -8,6 +8,8 @@ export interface Findings {
   readonly seed: number;
   readonly seconds: number;
   readonly pairs: readonly Pair[];
+  /** How long nobody arrived because the processes of the crowd lacked CPU. */
+  readonly heldBackMs: number;
   /** When the first fault struck, on the clock of the pairs. */
   readonly calmUntil: number;
   readonly faults: readonly Fault[];
@@ -59,6 +61,7 @@ export function figuresOf(findings: Findings) {
       troubles: countsOf(pairs.flatMap(({ trouble }) => trouble ?? [])),
     },
     /** How late the generator of the load was: the second of a pair had to be told, and to open. */
+    arrivalsHeldBackMs: Math.round(findings.heldBackMs),
     generatorLateMs: timesOf(met.map((pair) => pair.wishedAt - pair.arrivedAt)),
     matchMsInCalm: timesOf(calm.map(matchMs)),
     matchMsUnderFire: timesOf(met.filter((pair) => !calm.includes(pair)).map(matchMs)),
@@ -105,6 +108,7 @@ export function describeFigures(figures: Figures): string {
       'pairs arrived, matched, met, lost',
       [pairs.arrived, pairs.matched, pairs.met, pairs.lost].join(', '),
     ],
+    ['arrivals were held back, this machine being too slow', seconds(figures.arrivalsHeldBackMs)],
     ['the generator of the load was late by', describe(figures.generatorLateMs)],
     ['time to match in calm', describe(figures.matchMsInCalm)],
     ['time to match under fire', describe(figures.matchMsUnderFire)],

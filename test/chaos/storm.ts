@@ -130,6 +130,7 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   return {
     ...{ seed, seconds, faults, talks: results, equalAfterMs, emptyAfterMs, tables },
     pairs: crowd.pairs,
+    heldBackMs: crowd.heldBackMs,
     calmUntil: startedAtMonotonic + calmMs,
     delistings: delistings.all(faults, startedAt),
     mishaps: [...cluster.mishaps, ...crowd.mishaps],
