@@ -246,6 +246,9 @@ export class Introducer {
     if (previous === 'full') return [];
     const effects: IntroducerEffect[] = [];
     this.#entered(record, previous, now, effects);
+    // Who relays for a peer here depends on its registrations elsewhere.
+    const here = this.#byName.get(record.name)?.get(record.key);
+    if (here?.record.session === record.session) this.#evaluateAll(here, effects);
     return effects;
   }
 

@@ -126,6 +126,30 @@ describe('matching', () => {
     ]);
   });
 
+  it('tells both sides anew who relays, when either registers elsewhere too or no more', () => {
+    const here = new Introducer('here', new ReplicatedTable(), { canRelay: () => true });
+    const alice = join(here, {}, 5_000);
+    const bob = join(here, BOB, 6_000);
+    const relays = (effects: readonly IntroducerEffect[]) =>
+      effects.flatMap((effect) =>
+        effect.type === 'push' ? [[effect.registration, ...effect.match.relays]] : [],
+      );
+    expect(relays(bob.effects)).toEqual([
+      [alice.id, 'here'],
+      [bob.id, 'here'],
+    ]);
+    // By the calendar of the other server, bob came there first.
+    const elsewhere = record({ ...BOB, owner: 'there', wishedAt: 1_005_999 });
+    expect(relays(here.upsertRemote(elsewhere, at(6_001)))).toEqual([
+      [alice.id, 'there', 'here'],
+      [bob.id, 'there', 'here'],
+    ]);
+    expect(relays(here.removeRemote('there', elsewhere, at(6_002)))).toEqual([
+      [alice.id, 'here'],
+      [bob.id, 'here'],
+    ]);
+  });
+
   it('matches by key only where a wish names one', () => {
     const here = server();
     const alice = join(here, { for: ['bob=c'] });
