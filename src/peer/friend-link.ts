@@ -74,7 +74,7 @@ export interface FriendLinkHost {
   readonly ownFingerprint: Uint8Array;
   /** Starts checking paths to a friend's session. */
   punch(match: Match, events: Omit<FriendPathEvents, 'opened'>): FriendPath;
-  dial(carrier: Carrier, pathClass: PathClass, key: Uint8Array): Promise<QuicConnection>;
+  dial(path: FriendPath, friend: string, key: Uint8Array): Promise<QuicConnection>;
   /**
    * The address of ours that packets to `remote` come from, as far as it is known here.
    * @param socket see `Path.local`.
@@ -392,9 +392,9 @@ export class FriendLink {
       if (path?.best === undefined) {
         throw new ChattyError('CHATTY_TRANSPORT', 'there is no path to the friend');
       }
-      const quic = await this.#host.dial(path, path.best.pathClass, key);
+      const quic = await this.#host.dial(path, this.friend, key);
       // What was found during the handshake is used from now on.
-      if (path.best.pathClass !== quic.pathClass) quic.selectPath(path.best.pathClass);
+      useBest(path, quic);
       const { current, beside } = this.#attempts;
       if (attempt !== current && attempt !== beside) {
         quic.close(0, 'the friend has started anew');
@@ -465,4 +465,8 @@ export class FriendLink {
     this.#connections.delete(connection);
     this.#step({ type: 'closed', connection, reason });
   }
+}
+
+function useBest({ best }: FriendPath, quic: QuicConnection): void {
+  if (best !== undefined && best.pathClass !== quic.pathClass) quic.selectPath(best.pathClass);
 }

@@ -18,6 +18,13 @@ import { RelayClient, type RelayRoute } from './relay-client.ts';
 
 /** RFC 7983 §7. */
 const MAX_STUN_FIRST_BYTE = 3;
+/** Past a home's and a carrier's routers, and not to the friend's: those are 8 away and more. */
+const SHORT_HOPS = 5;
+
+/** Of a long header, what holds the connection ID its sender chose at random. */
+const DISTINCT_BYTES = 22;
+/** So many that were sent ahead are taken for one session of the friend. */
+const MAX_TAKEN = 8;
 
 export interface FriendPathEvents {
   /**
@@ -43,8 +50,9 @@ export interface FriendPathOptions {
   /**
    * Sends from the socket that everything goes through, or from the one `Path.local` names; false
    * where it could not.
+   * @param hops so many routers it passes (default: all there are).
    */
-  send(datagram: Uint8Array, remote: Address, local?: Address): boolean;
+  send(datagram: Uint8Array, remote: Address, local?: Address, hops?: number): boolean;
   /** Guesses ports where ordinary checks find no path. */
   readonly guesser?: PortGuesser;
   /** The ways to a relaying server, best first. */
@@ -64,6 +72,8 @@ export class FriendPath implements Carrier {
   /** The relays between us and the friend. */
   readonly relays: RelayClient;
   #timer: Timer | undefined;
+  /** First datagrams that were sent ahead, by how they begin. */
+  readonly #taken = new Set<string>();
   #isDirect = false;
   #closed = false;
 
@@ -116,7 +126,7 @@ export class FriendPath implements Carrier {
   }
 
   #carryOut(effect: PathEffect): void {
-    if (effect.type === 'send') this.#transmit(effect.datagram, effect.remote, effect.local);
+    if (effect.type === 'send') this.#sendCheck(effect);
     else if (effect.type === 'answered') this.#options.events.opened();
     else if (effect.type === 'selected') this.#options.events.selected(effect.path);
     // Rounds without a path, `failed` included, are nothing to act on here: as long as there is none,
@@ -126,13 +136,32 @@ export class FriendPath implements Carrier {
   send(datagram: Uint8Array, pathClass: PathClass): void {
     const { best } = this;
     const path = this.#options.agent.selected(pathClass) ?? best;
-    if (path === undefined || this.#closed) return;
-    const isDoubtful = path.presumed && best?.presumed === false;
-    // A relay that may not work, and a path that does or will: the friend takes what comes first.
-    if (isDoubtful) this.#transmit(datagram, best.remote, best.local);
-    if (!isDoubtful || best.checkedAt === undefined) {
+    if (path === undefined || best === undefined || this.#closed) return;
+    // A connection that began on a relay leaves it as soon as it can: what it sends until then need
+    // not wait for that. Nor does the friend mind which path a datagram comes on.
+    const isBetter = path.via === 'relay' && best.via === 'udp';
+    if (isBetter) this.#transmit(datagram, best.remote, best.local);
+    if (!isBetter || best.checkedAt === undefined) {
       this.#transmit(datagram, path.remote, path.local);
     }
+  }
+
+  /**
+   * What the friend sent ahead with its wish, as if it had come over a relay. Servers may hand it over
+   * more than once: a connection that is through already must not be begun again by it.
+   */
+  takeFirstFlight(datagrams: readonly Uint8Array[]): void {
+    for (const datagram of datagrams) {
+      const id = Buffer.from(datagram.subarray(0, DISTINCT_BYTES)).toString('hex');
+      if (this.#closed || this.#taken.has(id) || this.#taken.size >= MAX_TAKEN) continue;
+      this.#taken.add(id);
+      this.#options.deliver?.(Uint8Array.from(datagram), this);
+    }
+  }
+
+  #sendCheck({ datagram, remote, local, short }: Extract<PathEffect, { type: 'send' }>): void {
+    if (short === true) this.#options.send(datagram, remote, local, SHORT_HOPS);
+    else this.#transmit(datagram, remote, local);
   }
 
   #transmit(datagram: Uint8Array, remote: Address, local: Address | undefined): void {

@@ -149,7 +149,7 @@ export class PathHost {
       clock: this.#clock,
       openSocket: () => this.#endpoint.openSocket(4),
       closeSocket: (local) => this.#endpoint.closeSocket(local),
-      check: (remote, local) => path.step({ type: 'guess', remote, local }),
+      check: (remote, local, short) => path.step({ type: 'guess', remote, local, short }),
       isHeardAt: (local) => agent.isHeardAt(local),
       socketClosed: (local) => path.step({ type: 'socket-closed', local }),
       report: () => void this.nat.renew(),
@@ -158,7 +158,7 @@ export class PathHost {
     const path: FriendPath = new FriendPath({
       agent,
       clock: this.#clock,
-      send: (datagram, remote, local) => this.#endpoint.send(datagram, remote, local),
+      send: (datagram, remote, local, hops) => this.#endpoint.send(datagram, remote, local, hops),
       guesser,
       routesTo: (offer) => options.routesTo?.(offer) ?? [],
       deliver: (datagram, carrier) => this.#endpoint.deliver(datagram, 'relay', carrier),
@@ -173,18 +173,22 @@ export class PathHost {
       path.step({ type: 'stun', message, remote });
     }
     this.#matches.set(path, match);
-    this.offerRelays(match);
     path.natKnown({ type: 'own-nat', nat: this.nat.report });
     tellFriendsNat(path, match.endpoint);
     return path;
   }
 
-  /** The servers match a session that there are paths to again, perhaps with other relays. */
-  offerRelays({ key, session, relays }: Match): void {
+  /**
+   * What servers relay between us and the session of a match that there are paths to: to be told after
+   * `punch`, and whenever they match it again.
+   */
+  relay({ key, session, relays, firstFlight }: Match): void {
     if (this.#relayRefused) return;
     for (const [path, match] of this.#matches) {
       const isSame = compareBytes(match.key, key) === 0;
-      if (isSame && compareSessions(match.session, session) === 0) path.relays.offer(relays ?? []);
+      if (!isSame || compareSessions(match.session, session) !== 0) continue;
+      path.relays.offer(relays ?? []);
+      path.takeFirstFlight(firstFlight ?? []);
     }
   }
 

@@ -5,16 +5,16 @@ import type { ChattyError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import { compareBytes, spkiFingerprint } from '../base/identity.ts';
 import type { Logger } from '../base/logger.ts';
-import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
-import { type Admission, type Carrier, type QuicConnection, QuicEndpoint } from '../quic/index.ts';
+import { type Admission, type QuicConnection, QuicEndpoint } from '../quic/index.ts';
 import type { Endpoint, SessionId, Wish } from '../rpc/generated/chatty/v1/common.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
-import type { MatchFound } from '../rpc/generated/chatty/v1/rendezvous.ts';
+import type { FirstFlight, MatchFound } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import { FRIEND_ALPN } from '../rpc/protocol.ts';
 import { compareSessions } from '../rpc/session-id.ts';
 import { addressesFromWire } from '../rpc/wire-address.ts';
 import { Discovery, type DiscoveryOptions } from './discovery.ts';
+import { type DialFriend, EarlyDial } from './early-dial.ts';
 import { FriendLink, type FriendLinkEvents, type FriendLinkHost } from './friend-link.ts';
 import { type FriendPath } from './friend-path.ts';
 import { HeldInitials } from './held-initials.ts';
@@ -32,6 +32,8 @@ const MAX_OBSERVERS = 4;
 const MAX_TOLD_SERVERS = 4;
 /** Of a relay frame; QUIC has others. */
 const RELAY_FIRST_BYTE = 0x0c;
+/** A hello brings along so many friends' first datagrams. */
+const MAX_FIRST_FLIGHTS = 4;
 /** A friend's connection that is idle is kept alive by QUIC this often. */
 const FRIEND_KEEP_ALIVE_MS = 10_000;
 /** A proven key is told to the servers so long after: the first words between friends come first. */
@@ -77,6 +79,8 @@ interface LinkEntry {
   wish: Wish;
   /** Set while servers have yet to be told of the key. */
   tellKey: Timer | undefined;
+  /** The connection whose beginning was sent ahead to the friend: once. */
+  early: EarlyDial | undefined;
 }
 
 /**
@@ -144,7 +148,7 @@ export class PeerNode {
   link(friend: string, key: Uint8Array | undefined, events: LinkEvents): FriendLink {
     const wish: Wish = { friend, friendKey: Buffer.from(key ?? []) };
     const link = new FriendLink(friend, this.#linkHost(), events);
-    this.#links.set(friend, { link, wish, events, tellKey: undefined });
+    this.#links.set(friend, { link, wish, events, tellKey: undefined, early: undefined });
     this.#wish(wish, false);
     return link;
   }
@@ -166,6 +170,7 @@ export class PeerNode {
     if (entry === undefined) return;
     this.#links.delete(friend);
     entry.tellKey?.cancel();
+    entry.early?.abandon();
     this.#wish(entry.wish, true);
     entry.link.close();
   }
@@ -176,8 +181,9 @@ export class PeerNode {
     this.#closed = true;
     this.#abort.abort(new Error('the peer was closed'));
     this.#timer?.cancel();
-    for (const { link, tellKey } of this.#links.values()) {
+    for (const { link, tellKey, early } of this.#links.values()) {
       tellKey?.cancel();
+      early?.abandon();
       link.close();
     }
     for (const { registration } of [...this.#registrations.values()]) registration.leave();
@@ -256,6 +262,7 @@ export class PeerNode {
         session,
         endpoint: () => this.#ownEndpoint(),
         wishes: () => [...this.#links.values()].map(({ wish }) => wish),
+        firstFlights: () => this.#firstFlights(),
       },
       events: {
         registered: (observed) => {
@@ -346,7 +353,7 @@ export class PeerNode {
       return;
     }
     entry.link.matched(match);
-    this.#paths.offerRelays(match);
+    this.#paths.relay(match);
   }
 
   #receiveTunnelled(datagram: Uint8Array, tunnel: Tunnel): void {
@@ -386,15 +393,19 @@ export class PeerNode {
           routesTo: (offer) => this.#relayRoutes(offer),
           events: { ...events, opened: () => this.#releaseHeld() },
         }),
-      dial: (carrier: Carrier, pathClass: PathClass, key: Uint8Array) =>
-        this.#endpoint.dial({
-          carrier,
-          pathClass,
-          alpn: FRIEND_ALPN,
+      dial: (path, friend, key) => {
+        const entry = this.#links.get(friend);
+        const early = entry?.early;
+        if (entry !== undefined && early?.isFresh(clock.now()) === true) {
+          return early.adopt(path, key);
+        }
+        return this.#dialFriend({
+          carrier: path,
+          pathClass: path.best?.pathClass ?? 'public',
           verify: (certDer) => compareBytes(spkiFingerprint(certDer), key) === 0,
-          keepAliveMs: FRIEND_KEEP_ALIVE_MS,
           signal: this.#abort.signal,
-        }),
+        });
+      },
       localAddressFor: (remote, socket) => {
         const { host, port } = this.#localAddressFor(remote);
         return { host, port: socket?.port ?? port };
@@ -405,6 +416,29 @@ export class PeerNode {
         if (entry !== undefined) this.#wish(entry.wish, false);
       },
     };
+  }
+
+  #dialFriend(options: Parameters<DialFriend>[0]): Promise<QuicConnection> {
+    return this.#endpoint.dial({
+      ...options,
+      alpn: FRIEND_ALPN,
+      keepAliveMs: FRIEND_KEEP_ALIVE_MS,
+    });
+  }
+
+  /** Begins to talk with every friend that has not been met yet, once. */
+  async #firstFlights(): Promise<readonly FirstFlight[]> {
+    if (this.#options.relayRefused) return [];
+    const unmet = [...this.#links].filter(
+      ([, { link, early }]) => link.match === undefined && early === undefined,
+    );
+    const flights = unmet.slice(0, MAX_FIRST_FLIGHTS).map(async ([friend, entry]) => {
+      const early = new EarlyDial((options) => this.#dialFriend(options), this.#options.clock);
+      entry.early = early;
+      const datagrams = await early.flight();
+      return { friend, datagrams: datagrams.map((datagram) => Buffer.from(datagram)) };
+    });
+    return (await Promise.all(flights)).filter(({ datagrams }) => datagrams.length > 0);
   }
 
   #releaseHeld(): void {

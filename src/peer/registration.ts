@@ -8,6 +8,7 @@ import { MAX_RENDEZVOUS_FRAME_BYTES } from '../rpc/frames.ts';
 import type { Endpoint, Fault, SessionId, Wish } from '../rpc/generated/chatty/v1/common.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
 import {
+  type FirstFlight,
   type MatchFound,
   PeerToServer,
   ServerToPeer,
@@ -27,6 +28,8 @@ export interface Presence {
   readonly session: SessionId;
   endpoint(): Endpoint;
   wishes(): readonly Wish[];
+  /** What to send ahead to friends wished for. */
+  firstFlights(): Promise<readonly FirstFlight[]>;
 }
 
 export interface RegistrationEvents {
@@ -86,8 +89,8 @@ export class Registration {
     return this.#line?.tunnel;
   }
 
-  wish(wish: Wish, withdraw: boolean): void {
-    this.#send({ $case: 'wish', value: { wish, withdraw } });
+  wish(wish: Wish, withdraw: boolean, firstFlight?: FirstFlight): void {
+    this.#send({ $case: 'wish', value: { wish, withdraw, firstFlight } });
   }
 
   updateEndpoint(stunCookies: readonly Uint8Array[]): void {
@@ -114,6 +117,7 @@ export class Registration {
       received: (datagram, tunnel) => this.#events.tunnelled?.(datagram, tunnel),
     });
     const { connection } = line;
+    const firstFlights = await this.#presence.firstFlights();
     if (this.#ended) {
       connection.close();
       return;
@@ -143,7 +147,7 @@ export class Registration {
         endpoint: this.#presence.endpoint(),
         wishes: [...this.#presence.wishes()],
         stunCookies: [],
-        firstFlights: [],
+        firstFlights: [...firstFlights],
       },
     });
   }

@@ -53,7 +53,7 @@ export class Connection implements QuicConnection, StreamTableHost {
   readonly role: 'dialer' | 'acceptor';
   readonly local: Address;
   readonly closed: Promise<CloseReason>;
-  readonly carrier: Carrier | undefined;
+  readonly #carrier: Carrier | undefined;
   /** Set while the connection waits in the endpoint's list of dirty ones. */
   dirty = false;
 
@@ -83,7 +83,7 @@ export class Connection implements QuicConnection, StreamTableHost {
     this.id = options.id;
     this.role = role;
     this.local = local;
-    this.carrier = carrier;
+    this.#carrier = carrier;
     this.#first = remote;
     this.#native = native;
     this.#owner = options.owner;
@@ -141,6 +141,10 @@ export class Connection implements QuicConnection, StreamTableHost {
 
   get sendsFreely(): boolean {
     return this.#peer.proven && !this.#host.congested;
+  }
+
+  get carrier(): Carrier | undefined {
+    return this.#carrier?.successor ?? this.#carrier;
   }
 
   get remote(): Address {

@@ -17,6 +17,8 @@ export interface Carrier {
    * @param local the address of our socket that it came to, as the endpoint knows it.
    */
   classOf(remote: Address, local: Address): PathClass | undefined;
+  /** What has taken its place, for good: connections are that one's from then on. */
+  readonly successor?: Carrier | undefined;
   /** What connections accepted over it count under, like a source prefix; default: all alike. */
   readonly sourcePrefix?: string;
 }
