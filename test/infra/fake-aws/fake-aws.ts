@@ -30,7 +30,7 @@ export class FakeAws {
   readonly ssm: Ssm;
   readonly s3: S3;
   readonly route53 = new Route53();
-  /** All that happened, in order. */
+  /** All that happened, in order; `refused` is what an instance asked in vain. */
   readonly events: CloudEvent[] = [];
   /** What was asked and is not there; a rehearsal with any is not to be believed. */
   readonly gaps = new Set<string>();
@@ -95,6 +95,10 @@ export class FakeAws {
             );
       if (known.code === 'FakeGap' || known.code === 'InternalFailure')
         this.gaps.add(known.message);
+      const instance = this.instanceOf(caller);
+      if (instance !== undefined) {
+        this.note('refused', instance.instanceId, `${known.code}: ${known.message}`);
+      }
       return failure(service, style, known, request.method === 'HEAD');
     }
   }
@@ -185,7 +189,6 @@ export class FakeAws {
     const isAllowed =
       role !== undefined && allows([...role.inline.values()], [...role.attached], action, resource);
     if (isAllowed) return;
-    this.note('refused', instance.instanceId, `${action} on ${resource}`);
     throw new AwsError(
       'AccessDenied',
       `the role of ${instance.instanceId} does not allow ${action} on ${resource}`,

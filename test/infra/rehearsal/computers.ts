@@ -6,6 +6,8 @@ import { Host } from './host.ts';
 import type { Internet } from './internet.ts';
 
 const HEALTH_POLL_MS = 1_000;
+/** What the fake refuses this often, it will never give. */
+const PATIENCE = 3;
 
 /** Where what was recorded becomes real: every instance of the fake is a host that boots. */
 export class Computers implements Machines {
@@ -105,16 +107,34 @@ export class Computers implements Machines {
     return host;
   }
 
-  /** Resolves once cloud-init has ended with an error; never otherwise. */
+  /**
+   * Resolves once cloud-init has ended with an error, or the host asks again and again for what AWS
+   * does not give it; never otherwise.
+   */
   async #failure(host: Host, signal: AbortSignal): Promise<{ code: number; output: string }> {
     while (!signal.aborted) {
-      const { code, stdout } = await host.run(
-        'grep -q "\\"errors\\": \\[\\]" /run/cloud-init/result.json 2>/dev/null || ' +
-          '{ test -e /run/cloud-init/result.json && tail -n 12 /var/log/cloud-init-output.log && exit 9; }',
+      const refused = this.#aws?.events.filter(
+        ({ event, subject }) => event === 'refused' && subject === host.name,
       );
+      if (refused !== undefined && refused.length >= PATIENCE) {
+        return {
+          code: -1,
+          output: `it does not get what it needs: ${refused.at(-1)?.detail ?? ''}`,
+        };
+      }
+      const { code, stdout } = await host.run(FAILED);
       if (code === 9) return { code, output: `the user data failed:\n${stdout}` };
       await new Promise((resolve) => setTimeout(resolve, HEALTH_POLL_MS));
     }
     return { code: -1, output: '' };
   }
 }
+
+/** Ends with 9, and what was said last, where cloud-init is done and had errors. */
+const FAILED = `
+result=/run/cloud-init/result.json
+test -e $result || exit 0
+grep -q '"errors": \\[\\]' $result && exit 0
+tail -n 12 /var/log/cloud-init-output.log
+exit 9
+`;

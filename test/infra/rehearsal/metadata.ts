@@ -15,10 +15,13 @@ type Tree = { [name: string]: Tree | string };
 export class Metadata {
   readonly #aws: FakeAws;
   readonly #region: string;
+  readonly #told: (userData: string) => string;
   readonly #server: Server;
 
-  constructor(aws: FakeAws, region: string) {
+  /** `told` is what becomes of user data on its way to the host. */
+  constructor(aws: FakeAws, region: string, told: (userData: string) => string) {
     this.#aws = aws;
+    this.#told = told;
     this.#region = region;
     this.#server = createServer((request, response) => {
       const { status, body } = this.#answer(request);
@@ -108,7 +111,7 @@ export class Metadata {
       },
       ...(userData === undefined
         ? {}
-        : { 'user-data': Buffer.from(userData, 'base64').toString('utf8') }),
+        : { 'user-data': this.#told(Buffer.from(userData, 'base64').toString('utf8')) }),
     };
   }
 }

@@ -86,12 +86,16 @@ export class Operator {
     );
   }
 
-  /** What a plan would change now: empty where nothing. */
+  /** What a plan would change now, in a line a resource: empty where nothing. */
   async plan(artifact: string): Promise<string> {
     const args = [this.#chdir, 'plan', '-detailed-exitcode', '-no-color', '-input=false'];
     const { code, stdout, stderr } = await run('terraform', args, this.#options(artifact));
     if (code === 0) return '';
-    return code === 2 ? stdout : `the plan failed:\n${stdout}${stderr}`;
+    if (code !== 2) return `the plan failed:\n${stdout}${stderr}`;
+    return stdout
+      .split('\n')
+      .filter((line) => /^ {2}# |forces replacement|^Plan:/.test(line))
+      .join('\n');
   }
 
   async outputs(): Promise<Outputs> {

@@ -1,5 +1,4 @@
 import type { FakeAws } from '../fake-aws/fake-aws.ts';
-import type { Instance } from '../fake-aws/ec2-instances.ts';
 
 /** The faults that a rehearsal can be given, to see it fail and say why. */
 export const PLANTS = {
@@ -9,11 +8,9 @@ export const PLANTS = {
 } as const;
 export type Plant = keyof typeof PLANTS;
 
-/** `port`: changes what the instance is told at its start. */
-export function plantInUserData(instance: Instance, plant: Plant | undefined): void {
-  if (plant !== 'port' || instance.userData === undefined) return;
-  const text = Buffer.from(instance.userData, 'base64').toString('utf8');
-  instance.userData = Buffer.from(text.replace('PORTS="4433', 'PORTS="4434')).toString('base64');
+/** `port`: what an instance is told at its start, in the place of what was recorded. */
+export function plantInUserData(text: string, plant: Plant | undefined): string {
+  return plant === 'port' ? text.replace('PORTS="4433', 'PORTS="4434') : text;
 }
 
 /** `ca`: takes the certificate away as soon as it is there. */

@@ -53,7 +53,6 @@ export class Rehearsal {
     this.#aws = new FakeAws(
       {
         started: (instance) => {
-          plantInUserData(instance, plant);
           plantInParameters(this.#aws, plant);
           this.#computers.started(instance);
         },
@@ -102,7 +101,9 @@ export class Rehearsal {
   async #open(): Promise<void> {
     await this.#internet.open();
     await this.#aws.listen(AWS_ADDRESS, AWS_PORT);
-    const metadata = new Metadata(this.#aws, REGION);
+    const metadata = new Metadata(this.#aws, REGION, (userData) =>
+      plantInUserData(userData, this.#settings.plant),
+    );
     const resolver = new Resolver(this.#aws.route53);
     await Promise.all([metadata.listen(), resolver.listen()]);
     this.#servers.push(metadata, resolver);
