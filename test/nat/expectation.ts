@@ -101,9 +101,7 @@ export const LATE: Expectation = direct('another port can be opened in time', ['
 
 /** What is not built yet, and what becomes of those who need it. To be emptied. */
 const NOT_YET: ReadonlyMap<Need, string> = new Map<Need, string>([
-  ['sequential-ports', 'src/path does not foresee ports yet'],
   ['reopening', 'src/path opens no further port where an early packet has moved the mapping'],
-  ['random-ports', 'src/path does not guess ports yet'],
 ]);
 
 /** How two people end up today. */

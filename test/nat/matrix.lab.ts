@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CELLS } from './cells.ts';
 import { expectationOf, LATE, presentOutcomeOf } from './expectation.ts';
 import { Laboratory } from './laboratory.ts';
-import { Pair, withCell } from './meeting.ts';
+import { type Meeting, Pair, withCell } from './meeting.ts';
 import { cellsOf, optionsOf } from './options.ts';
 import { writePart } from './parts.ts';
 import type { CellResult } from './results.ts';
@@ -31,17 +31,22 @@ describe('two people find each other', () => {
       return [cell.name, promised, expectation.reason, { cell, expectation, present }] as const;
     }),
   )('%s: %s: %s', async (_name, _promised, _reason, { cell, expectation, present }) => {
+    const meetings: Meeting[] = [];
+    cells.push({ cell, expectation, present, meetings });
     await withCell(laboratory, cell, async (seats) => {
-      const pair = new Pair(laboratory, seats);
-      try {
-        const meeting = await pair.meet(present, expectation.needs.length > 0);
-        cells.push({ cell, expectation, present, meeting });
-        expect(meeting, JSON.stringify(meeting)).toMatchObject({ outcome: present });
-        if (present !== 'failed') expect(meeting.agree, JSON.stringify(meeting)).toBe(true);
-      } finally {
-        await pair.leave();
+      while (meetings.length < options.runs) {
+        const pair = new Pair(laboratory, seats);
+        try {
+          meetings.push(await pair.meet(present, expectation.needs.length > 0));
+        } finally {
+          await pair.leave();
+        }
       }
     });
+    for (const meeting of meetings) {
+      expect(meeting, JSON.stringify(meeting)).toMatchObject({ outcome: present });
+      if (present !== 'failed') expect(meeting.agree, JSON.stringify(meeting)).toBe(true);
+    }
   });
 });
 

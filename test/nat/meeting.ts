@@ -107,7 +107,14 @@ export class Pair {
 
   /** Waits until both are on the same direct path; false if they are not by then. */
   async settled(withinMs: number): Promise<boolean> {
-    return this.#both(() => isDirect(this.a) && isDirect(this.b) && this.agrees, withinMs);
+    const giveUpAt = clock.now() + withinMs;
+    const { a, b } = this;
+    for (;;) {
+      if (isDirect(a) && isDirect(b) && this.agrees) return true;
+      const leftMs = giveUpAt - clock.now();
+      if (leftMs <= 0 || a.hasEnded || b.hasEnded) return false;
+      await Promise.race([a.news(leftMs), b.news(leftMs)]);
+    }
   }
 
   /** Who has come. */
@@ -157,13 +164,6 @@ export class Pair {
       remotes: [remoteOf(a), remoteOf(b)],
       ...(trouble === '' ? {} : { trouble }),
     };
-  }
-
-  async #both(isSo: (person: Person) => boolean, withinMs: number): Promise<boolean> {
-    const all = await Promise.all(
-      [this.a, this.b].map((person) => person.until(() => isSo(person), withinMs)),
-    );
-    return all.every(Boolean);
   }
 
   #person(index: 0 | 1): Person {

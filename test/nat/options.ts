@@ -4,8 +4,10 @@ import { CELLS, type Cell } from './cells.ts';
 export interface RunOptions {
   /** All cells, and repetitions. */
   readonly full: boolean;
-  /** Only cells whose name has this in it. */
+  /** Only cells whose name has one of these in it, separated by commas. */
   readonly only: string | undefined;
+  /** How often the two of a cell meet. */
+  readonly runs: number;
   readonly seed: number;
   /** Where the results are written. */
   readonly results: string;
@@ -29,9 +31,10 @@ const REPRESENTATIVE: readonly string[] = [
   'two homes, one CGN without',
 ];
 
-export function environmentOf({ full, only, seed, results }: RunOptions): NodeJS.ProcessEnv {
+export function environmentOf({ full, only, runs, seed, results }: RunOptions): NodeJS.ProcessEnv {
   return {
     NAT_FULL: full ? 'yes' : 'no',
+    NAT_RUNS: String(runs),
     NAT_SEED: String(seed),
     NAT_RESULTS: results,
     ...(only === undefined ? {} : { NAT_ONLY: only }),
@@ -39,15 +42,23 @@ export function environmentOf({ full, only, seed, results }: RunOptions): NodeJS
 }
 
 export function optionsOf(env: NodeJS.ProcessEnv): RunOptions {
-  const { NAT_FULL, NAT_SEED = '1', NAT_RESULTS = 'bench-results/nat.json', NAT_ONLY } = env;
+  const {
+    NAT_FULL,
+    NAT_RUNS = '1',
+    NAT_SEED = '1',
+    NAT_RESULTS = 'bench-results/nat.json',
+    NAT_ONLY,
+  } = env;
   return {
-    ...{ full: NAT_FULL === 'yes', seed: Number(NAT_SEED) },
+    ...{ full: NAT_FULL === 'yes', runs: Number(NAT_RUNS), seed: Number(NAT_SEED) },
     ...{ results: NAT_RESULTS, only: NAT_ONLY },
   };
 }
 
 export function cellsOf({ full, only }: RunOptions): Cell[] {
   return CELLS.filter(({ name }) =>
-    only === undefined ? full || REPRESENTATIVE.includes(name) : name.includes(only),
+    only === undefined
+      ? full || REPRESENTATIVE.includes(name)
+      : only.split(',').some((part) => name.includes(part)),
   );
 }

@@ -77,17 +77,21 @@ export class Person {
   async until(isSo: () => boolean, withinMs: number): Promise<boolean> {
     const giveUpAt = clock.now() + withinMs;
     while (!isSo()) {
-      const leftMs = giveUpAt - clock.now();
-      if (leftMs <= 0 || this.#ended) return isSo();
-      await new Promise<void>((resolve) => {
-        const timer = clock.setTimer(leftMs, resolve);
-        this.#wakers.push(() => {
-          timer.cancel();
-          resolve();
-        });
-      });
+      if (clock.now() >= giveUpAt || this.#ended) return isSo();
+      await this.news(giveUpAt - clock.now());
     }
     return true;
+  }
+
+  /** Waits until it tells something or ends, or the time is over. */
+  async news(withinMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = clock.setTimer(withinMs, resolve);
+      this.#wakers.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   say(line: string): void {

@@ -1,5 +1,5 @@
 import type { Cell } from './cells.ts';
-import type { Expectation, Outcome } from './expectation.ts';
+import type { Expectation, Need, Outcome } from './expectation.ts';
 import type { Meeting } from './meeting.ts';
 import { modelOf, ROUTER_TYPES, type RouterType } from './router-types.ts';
 
@@ -9,7 +9,8 @@ export interface CellResult {
   readonly expectation: Expectation;
   /** What is asked for as long as not all is built. */
   readonly present: Outcome;
-  readonly meeting: Meeting;
+  /** Of each run. */
+  readonly meetings: readonly Meeting[];
 }
 
 /** How conversations went on when something happened to them. */
@@ -48,12 +49,15 @@ export function describeResults(results: Results): string {
   const layouts = cells
     .filter(({ cell }) => !cell.name.includes(' × '))
     .map((result) => `${result.cell.name.padEnd(34)}${field(result)}`);
-  const notes = cells
-    .filter(({ expectation, meeting }) => meeting.outcome !== expectation.outcome)
-    .map(({ cell, expectation, meeting }) => {
-      const wanted = `${expectation.outcome} (${expectation.reason})`;
-      return `${cell.name}: ${meeting.outcome}, not ${wanted}${meeting.trouble === undefined ? '' : `: ${meeting.trouble}`}`;
-    });
+  const notes = cells.flatMap(({ cell, expectation, meetings }) =>
+    meetings
+      .filter(({ outcome, agree }) => outcome !== expectation.outcome || !agree)
+      .map(({ outcome, agree, trouble }) => {
+        const found = agree || outcome === 'failed' ? outcome : 'two different paths';
+        const wanted = `${expectation.outcome} (${expectation.reason})`;
+        return `${cell.name}: ${found}, not ${wanted}${trouble === undefined ? '' : `: ${trouble}`}`;
+      }),
+  );
   return [
     `● direct, ○ relayed, × failed; ms from the later one's first "registered" to the first line`,
     'known to have arrived / to the direct path',
@@ -89,30 +93,44 @@ function shownOf(cells: readonly CellResult[]): RouterType[] {
 
 function totals(cells: readonly CellResult[]): string[] {
   const count = (outcome: Outcome): number =>
-    cells.filter(({ meeting }) => meeting.outcome === outcome).length;
+    cells.filter(({ meetings }) => worstOf(meetings) === outcome).length;
   const of = (
-    needs: string | undefined,
+    wanted: (expectation: Expectation) => boolean,
     pick: (meeting: Meeting) => number | undefined,
   ): string => {
     const values = cells
-      .filter(({ expectation }) =>
-        needs === undefined
-          ? !expectation.needs.some((need) => need.endsWith('-ports'))
-          : expectation.needs.some((need) => need === needs),
-      )
-      .flatMap(({ meeting }) => pick(meeting) ?? []);
+      .filter(({ expectation }) => wanted(expectation))
+      .flatMap(({ meetings }) => meetings.flatMap((meeting) => pick(meeting) ?? []));
     return values.length === 0
       ? '–'
-      : `${quantile(values, 0.5)} ms (p95 ${quantile(values, 0.95)}, of ${values.length})`;
+      : `${quantile(values, 0.5)} ms at the median, p95 ${quantile(values, 0.95)} ms (${values.length} runs)`;
   };
+  const needs =
+    (need: Need) =>
+    (expectation: Expectation): boolean =>
+      expectation.needs.includes(need);
+  const guessed = (expectation: Expectation): boolean =>
+    needs('sequential-ports')(expectation) || needs('random-ports')(expectation);
+  const firstByte = ({ firstByteMs }: Meeting): number | undefined => firstByteMs;
+  const direct = ({ directMs }: Meeting): number | undefined => directMs;
+  const apart = cells.flatMap(({ meetings }) =>
+    meetings.filter(({ outcome, agree }) => outcome !== 'failed' && !agree),
+  );
   return [
     `${cells.length} cells: ${count('direct')} direct, ${count('relayed')} relayed, ${count('failed')} failed`,
-    `first byte, median: ${of(undefined, ({ firstByteMs }) => firstByteMs)}`,
-    `direct where no port is guessed, median: ${of(undefined, ({ directMs }) => directMs)}`,
-    `direct with sequential ports: ${of('sequential-ports', ({ directMs }) => directMs)}`,
-    `direct with random ports: ${of('random-ports', ({ directMs }) => directMs)}`,
-    `sides that disagree about their path: ${cells.filter(({ meeting }) => meeting.outcome !== 'failed' && !meeting.agree).length}`,
+    `first byte: ${of(() => true, firstByte)}`,
+    `direct where no port is guessed: ${of((each) => !guessed(each), direct)}`,
+    `direct with sequential ports: ${of(needs('sequential-ports'), direct)}`,
+    `direct with random ports: ${of(needs('random-ports'), direct)}`,
+    `runs whose sides ended on different paths: ${apart.length}`,
   ];
+}
+
+/** Of several runs, what can be relied on. */
+function worstOf(meetings: readonly Meeting[]): Outcome {
+  const outcomes = meetings.map(({ outcome }) => outcome);
+  if (outcomes.includes('failed')) return 'failed';
+  return outcomes.includes('relayed') ? 'relayed' : 'direct';
 }
 
 function lasting({ recoveries, lossy }: Endurance): string[] {
@@ -137,12 +155,24 @@ function quantile(values: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
 }
 
+/** Times are medians. */
 function field(result: CellResult | undefined): string {
   if (result === undefined) return '';
-  const { outcome, firstByteMs, directMs } = result.meeting;
+  const { meetings } = result;
+  const outcome = worstOf(meetings);
   if (outcome === 'failed') return SIGNS.failed;
-  const times = outcome === 'direct' ? [firstByteMs, directMs] : [firstByteMs];
-  return `${SIGNS[outcome]} ${times.map((ms) => ms ?? '?').join('/')}`;
+  const median = (pick: (meeting: Meeting) => number | undefined): string =>
+    String(
+      quantile(
+        meetings.flatMap((meeting) => pick(meeting) ?? []),
+        0.5,
+      ),
+    );
+  const times = [
+    median(({ firstByteMs }) => firstByteMs),
+    ...(outcome === 'direct' ? [median(({ directMs }) => directMs)] : []),
+  ];
+  return `${SIGNS[outcome]} ${times.join('/')}`;
 }
 
 function isPair(cell: Cell, one: RouterType, other: RouterType): boolean {

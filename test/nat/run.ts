@@ -1,6 +1,7 @@
 /**
- * `npm run test:nat [-- --full --only NAME --seed N --json FILE --markdown] [PART…]`: the laboratory.
- * Without --full it runs one cell of each kind; NAME is a part of cells' names. PART is routers,
+ * `npm run test:nat [-- --full --only NAME --runs N --seed N --json FILE --markdown] [PART…]`: the laboratory.
+ * Without --full it runs one cell of each kind; NAME is a part of cells' names, or several
+ * with commas between them; each cell is run N times. PART is routers,
  * matrix or endurance; default all. Ends with 0 if all came out as it is expected today.
  */
 import { spawn } from 'node:child_process';
@@ -22,6 +23,7 @@ const { values, positionals } = parseArgs({
   options: {
     full: { type: 'boolean', default: false },
     only: { type: 'string' },
+    runs: { type: 'string', default: '1' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * MAX_SEED)) },
     json: { type: 'string', default: 'bench-results/nat.json' },
     /** Prints the matrix as tables for a page, too. */
@@ -37,12 +39,12 @@ async function main(): Promise<number> {
     return process.env['CI'] === 'true' ? 1 : 0;
   }
   const { full, only, json: results } = values;
-  const seed = Number(values.seed);
+  const [seed, runs] = [Number(values.seed), Number(values.runs)];
   console.log(`seed ${seed}`);
   await rm(results, { force: true });
   const child = spawn(process.execPath, [VITEST, 'run', '--config', CONFIG, ...positionals], {
     stdio: 'inherit',
-    env: { ...process.env, ...environmentOf({ full, only, seed, results }) },
+    env: { ...process.env, ...environmentOf({ full, only, runs, seed, results }) },
   });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, 'exit')) as [number | null];

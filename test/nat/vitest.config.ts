@@ -11,7 +11,7 @@ export default defineConfig({
     // One laboratory: its files run one after the other, so that figures are of a quiet machine.
     maxWorkers: 1,
     maxConcurrency: 24,
-    testTimeout: 180_000,
+    testTimeout: 180_000 + 60_000 * Number(process.env['NAT_RUNS'] ?? 0),
     hookTimeout: 120_000,
     reporters: report === undefined ? ['verbose'] : ['verbose', ['json', { outputFile: report }]],
   },
