@@ -131,7 +131,7 @@ export class PathAgent {
         this.#onStun(input.message, input.remote, input.local);
         break;
       case 'guess':
-        this.#onGuess(input.remote, input.local);
+        this.#onGuess(input.remote, input.local, input.short === true);
         break;
       case 'socket-closed':
         this.#checklist.closeSocket(input.local).forEach((pair) => this.#onPairGone(pair));
@@ -290,13 +290,13 @@ export class PathAgent {
     this.#nomination.drop(pair);
   }
 
-  #onGuess(remote: Address, local: Address | undefined): void {
+  #onGuess(remote: Address, local: Address | undefined, short: boolean): void {
     // Whoever shall be guessed at has asked for it: a server saw the friend there (`NatReport`).
     if (!isSafeTarget(remote) || !this.#checklist.tells(remote.host)) return;
     const state = this.#checklist.get(remote, local)?.state ?? UNKNOWN_PAIR;
     const { id } = this.#transactions.open(remote, local, this.#now);
     const datagram = this.#codec.encodeCheck(id, state, false);
-    this.#effects.push({ type: 'send', datagram, remote, local });
+    this.#effects.push({ type: 'send', datagram, remote, local, ...(short ? { short } : {}) });
   }
 
   /** The friend has started anew (RFC 8445 §9): what was on its way is for nobody. */

@@ -18,7 +18,13 @@ export type PathInput =
    * A port the friend may be at: one check goes there, if it is at an address servers told of in this
    * match. There is no pair until the friend is heard from. How many, and how fast, `PortGuess` says.
    */
-  | { readonly type: 'guess'; readonly remote: Address; readonly local?: Address | undefined }
+  | {
+      readonly type: 'guess';
+      readonly remote: Address;
+      readonly local?: Address | undefined;
+      /** Whether the check shall open our own routers' ports only, and die on its way. */
+      readonly short?: boolean;
+    }
   /** A socket that ports were guessed from is closed. */
   | { readonly type: 'socket-closed'; readonly local: Address }
   /** The time `nextDeadline` named has come. */
@@ -48,6 +54,8 @@ export type PathEffect =
       readonly remote: Address;
       /** The socket to send from, as in `Path`. */
       readonly local?: Address | undefined;
+      /** Whether it shall pass our own routers and no more. */
+      readonly short?: boolean;
     }
   /** The friend has answered on a path for the first time. */
   | { readonly type: 'answered'; readonly path: Path }

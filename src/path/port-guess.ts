@@ -63,7 +63,13 @@ export type PortGuessEffect =
   | { readonly type: 'open-sockets'; readonly count: number }
   /** Close what was opened, but for what the friend was heard at. */
   | { readonly type: 'close-sockets' }
-  | { readonly type: 'guess'; readonly remote: Address; readonly socket: number | undefined }
+  | {
+      readonly type: 'guess';
+      readonly remote: Address;
+      readonly socket: number | undefined;
+      /** See `Probe`. */
+      readonly short: boolean;
+    }
   | { readonly type: 'progress'; readonly progress: GuessProgress };
 
 /** What the user is told while ports are guessed. */
@@ -268,10 +274,10 @@ export class PortGuess {
     for (; ; this.#next++) {
       const probe = probes[this.#next];
       if (probe === undefined || this.#attemptAt + probe.atMs > now) break;
-      const { remote, socket } = probe;
+      const { remote, socket, short = false } = probe;
       if (socket !== undefined && socket >= this.#sockets) continue;
       this.#probes++;
-      this.#effects.push({ type: 'guess', remote, socket });
+      this.#effects.push({ type: 'guess', remote, socket, short });
     }
     if (this.#progressAt <= now) this.#tell('guessing', now);
     if (this.#attemptAt + endsAtMs <= now) this.#fail(now);

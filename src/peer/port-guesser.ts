@@ -8,7 +8,7 @@ export interface PortGuesserOptions {
   openSocket(): Promise<Address>;
   closeSocket(local: Address): Promise<void>;
   /** Has the path agent check a guessed port. */
-  check(remote: Address, local: Address | undefined): void;
+  check(remote: Address, local: Address | undefined, short: boolean): void;
   /** Whether the friend was heard at a socket. */
   isHeardAt(local: Address): boolean;
   /** A socket is closed: what the agent knows of it is over. */
@@ -74,16 +74,16 @@ export class PortGuesser {
         this.#closeUnheard();
         return;
       case 'guess':
-        this.#check(effect.remote, effect.socket);
+        this.#check(effect.remote, effect.socket, effect.short);
         return;
       case 'progress':
         this.#options.progress(effect.progress);
     }
   }
 
-  #check(remote: Address, socket: number | undefined): void {
+  #check(remote: Address, socket: number | undefined, short: boolean): void {
     const local = socket === undefined ? undefined : this.#attempt[socket];
-    if (socket === undefined || local !== undefined) this.#options.check(remote, local);
+    if (socket === undefined || local !== undefined) this.#options.check(remote, local, short);
   }
 
   async #open(count: number): Promise<void> {

@@ -5,6 +5,7 @@ import {
   type Credentials,
   parseStun,
   PathAgent,
+  type PathEffect,
   type PathInput,
 } from '../../src/path/index.ts';
 import { classifyNat, type Observation } from '../../src/path/nat-classification.ts';
@@ -142,7 +143,7 @@ class GuessingPeer {
     if (agent === undefined) return;
     const { now } = this.#network;
     for (const effect of agent.step(input, now)) {
-      if (effect.type === 'send') this.#send(effect.datagram, effect.remote, effect.local);
+      if (effect.type === 'send') this.#send(effect);
     }
     const isDirect = agent.selected() !== undefined;
     if (isDirect && this.directAt === Infinity) this.directAt = now;
@@ -165,7 +166,7 @@ class GuessingPeer {
         case 'guess': {
           const local = effect.socket === undefined ? undefined : this.#attempt[effect.socket];
           this.sprayed.push(effect.remote);
-          this.step({ type: 'guess', remote: effect.remote, local });
+          this.step({ type: 'guess', remote: effect.remote, local, short: effect.short });
           break;
         }
         case 'progress':
@@ -206,9 +207,9 @@ class GuessingPeer {
     });
   }
 
-  #send(datagram: Uint8Array, remote: Address, local: Address | undefined): void {
+  #send({ datagram, remote, local, short }: Extract<PathEffect, { type: 'send' }>): void {
     this.sentPackets++;
-    this.#network.send(local ?? this.#own, this.site, remote, datagram);
+    this.#network.send(local ?? this.#own, this.site, remote, datagram, short);
   }
 
   #schedule(): void {
@@ -246,6 +247,7 @@ const NATS = {
   'masquerade, early': { ...SYMMETRIC, ports: 'preserving', earlyPacketsTakePorts: true },
   sequential: { ...SYMMETRIC, ports: 'sequential' },
   random: { ...SYMMETRIC, ports: 'random' },
+  'random, early': { ...SYMMETRIC, ports: 'random', earlyPacketsTakePorts: true },
 } satisfies Record<string, NatBehaviour>;
 export type NatName = keyof typeof NATS;
 

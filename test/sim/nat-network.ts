@@ -193,7 +193,8 @@ export class SimulatedNetwork {
     return site.nat?.outbound(inside, remote, this.now) ?? inside;
   }
 
-  send(from: Address, site: Site, to: Address, datagram: Uint8Array): void {
+  /** @param short whether it passes the site's own router and dies then. */
+  send(from: Address, site: Site, to: Address, datagram: Uint8Array, short = false): void {
     const { random, loss, jitterMs } = this.conditions;
     const jitter = random.fraction() * jitterMs;
     const isLost = !this.tap(from, to, datagram) || random.fraction() < loss;
@@ -206,6 +207,7 @@ export class SimulatedNetwork {
     const source = this.publicAddressOf(from, site, to);
     const isHairpin = site.nat !== undefined && to.host === site.nat.publicHost;
     if (isHairpin && site.nat.behaviour.hairpinning !== true) return;
+    if (short) return;
     const target = this.#routers.get(to.host);
     const isRouted = familyOf(to) === 6;
     const open = this.#find(to, (host) => isRouted || host.site.nat === undefined);

@@ -48,7 +48,7 @@ const RANDOM: readonly (readonly [NatName, NatName])[] = [
   ['endpoint-independent', 'random'],
   ['random', 'endpoint-independent'],
   ['random', 'masquerade, early'],
-  ['masquerade, early', 'random'],
+  ['masquerade, early', 'random, early'],
 ];
 
 describe.each(RANDOM)('%s and %s, in 12 worlds that lose 2 %%', (waiting, later) => {
@@ -60,8 +60,8 @@ describe.each(RANDOM)('%s and %s, in 12 worlds that lose 2 %%', (waiting, later)
     expect(quantile(times, 0.5)).toBeLessThanOrEqual(4_000);
     expect(quantile(times, 0.95)).toBeLessThanOrEqual(12_000);
     for (const world of worlds) {
-      const many = waiting === 'random' ? world.waiting : world.later;
-      const spraying = waiting === 'random' ? world.later : world.waiting;
+      const many = waiting.startsWith('random') ? world.waiting : world.later;
+      const spraying = waiting.startsWith('random') ? world.later : world.waiting;
       expect(many.mostSockets).toBeLessThanOrEqual(256 + 8);
       expect(many.mostSockets).toBeGreaterThanOrEqual(256);
       expect(many.sockets.length).toBeLessThanOrEqual(8);
