@@ -4,7 +4,9 @@ import { EventQueue } from '../base/event-queue.ts';
 import { compareBytes, formatFingerprint } from '../base/identity.ts';
 import { stripControl } from '../base/name.ts';
 import { shellWord } from '../base/shell-word.ts';
+import type { RelayLimit } from '../path/index.ts';
 import type { ConnectionInfo, FriendLink } from '../peer/friend-link.ts';
+import type { Obstacle } from '../peer/obstacle.ts';
 import type { LinkEvents, PeerNode } from '../peer/peer-node.ts';
 import { formatSession } from '../rpc/session-id.ts';
 import {
@@ -57,6 +59,10 @@ export type ConversationEvent =
   | { readonly type: 'friend-ended' }
   /** The friend said goodbye; it is waited for again. */
   | { readonly type: 'left'; readonly reason: string }
+  /** No direct path was found, for this reason; where there is a relay, it goes on. */
+  | ({ readonly type: 'obstacle' } & Obstacle)
+  /** The relaying server drops what is more than it allows. */
+  | { readonly type: 'relay-limited'; readonly limit: RelayLimit }
   | { readonly type: 'reconnecting' }
   /** Given up reconnecting; the friend is waited for again. */
   | { readonly type: 'disconnected'; readonly reason: string }
@@ -317,6 +323,8 @@ export class Conversation {
             { hint: 'One of you can try another network. Chatty goes on trying.' },
           ),
         ),
+      obstacle: (obstacle) => this.#events.push({ type: 'obstacle', ...obstacle }),
+      relayLimited: (limit) => this.#events.push({ type: 'relay-limited', limit }),
       fault: (error) => this.#report(error),
       greeting: (session, friendConversation) =>
         this.#session.greeting(session, friendConversation),

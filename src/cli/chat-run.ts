@@ -165,6 +165,10 @@ export class ChatRun {
         this.#show({ type, from, id, session, text }, () => event.accept());
         break;
       }
+      case 'obstacle':
+      case 'relay-limited':
+        this.#show(event);
+        break;
       case 'delivered':
         this.#show(event);
         this.#step({ type: 'line-delivered' });

@@ -28,6 +28,10 @@ function fieldsOf(event: ShownEvent): Record<string, unknown> | undefined {
       return { from: event.from, id: event.id, text: event.text, session: event.session };
     case 'delivered':
       return { id: event.id };
+    case 'obstacle':
+      return { whose: event.whose, reason: event.reason, hint: event.hint };
+    case 'relay-limited':
+      return { limit: event.limit };
     case 'reconnecting':
       return {};
     case 'disconnected':

@@ -4,6 +4,7 @@ import { stripControl } from '../base/name.ts';
 import { comparisonNumber } from '../chat/comparison-number.ts';
 import type { PathInfo } from '../chat/conversation.ts';
 import { shellWord } from '../base/shell-word.ts';
+import type { RelayLimit } from '../path/index.ts';
 import type { Screen, ShownEvent } from './shown-event.ts';
 
 /** What `chatty` takes for a command where a name could stand. */
@@ -65,6 +66,10 @@ export class LineScreen implements Screen {
         return [`Message ${event.id} has arrived.`];
       case 'friend-ended':
         return [`${friend} will write no more.`];
+      case 'obstacle':
+        return [`No direct way was found: ${event.reason}.`, event.hint];
+      case 'relay-limited':
+        return [`The relay lets no more through: ${LIMITS[event.limit]}.`];
       case 'reconnecting':
         this.#path = undefined;
         return ['The connection broke. Connecting again …'];
@@ -127,6 +132,14 @@ export class LineScreen implements Screen {
     return before === info.path ? [] : [`Now connected ${inWords(info)}.`];
   }
 }
+
+/** What a relay allows. */
+const LIMITS: Readonly<Record<RelayLimit, string>> = {
+  rate: 'it is too much a second',
+  bytes: 'it was too much in all; a direct connection has no such limit',
+  time: 'the time for one conversation is over',
+  server: 'the server is busy',
+};
 
 /** Whether names would be taken for something else where they stand first. */
 function needsDashes(...names: [first: string, second: string]): boolean {

@@ -12,6 +12,8 @@ type Passed = Extract<
       | 'path'
       | 'delivered'
       | 'friend-ended'
+      | 'obstacle'
+      | 'relay-limited'
       | 'reconnecting'
       | 'disconnected';
   }

@@ -2,7 +2,7 @@ import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError, reasonOf } from '../base/errors.ts';
 import type { PathClass } from '../base/path-class.ts';
-import type { GuessProgress, Path } from '../path/index.ts';
+import type { GuessProgress, Path, RelayLimit } from '../path/index.ts';
 import type { Carrier, QuicConnection } from '../quic/index.ts';
 import type { Endpoint, SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import type { FriendHello, FriendWelcome, PeerFrame } from '../rpc/generated/chatty/v1/peer.ts';
@@ -27,6 +27,7 @@ import {
 } from './link-events.ts';
 import { LinkMachine } from './link-machine.ts';
 import type { Match } from './match.ts';
+import type { Obstacle } from './obstacle.ts';
 
 /** How a friend is reached at this moment. */
 export interface ConnectionInfo {
@@ -58,6 +59,10 @@ export interface FriendLinkEvents {
   disconnected(): void;
   /** It was matched and never reached. */
   unreachable(): void;
+  /** There is no direct path, and why; a relay may go on. */
+  obstacle?(obstacle: Obstacle): void;
+  /** A relaying server drops what is too much. */
+  relayLimited?(limit: RelayLimit): void;
   /** Ports are guessed to reach it, or that is over. */
   guessing?(progress: GuessProgress): void;
   /** The friend said what is wrong. */
@@ -81,6 +86,8 @@ export interface FriendLinkHost {
    */
   localAddressFor(remote: Address, socket?: Address): Address;
   merge(path: FriendPath, endpoint: Endpoint): void;
+  /** Why there is no direct path to a friend's session. */
+  obstacleTo(match: Match): Obstacle;
   /** Asks the servers again whether the friend is there. */
   renewWish(friend: string): void;
 }
@@ -90,6 +97,8 @@ interface Attempt {
   path: FriendPath | undefined;
   /** The last path that was best. */
   lastBest: Path | undefined;
+  /** The user knows why there is no direct path. */
+  obstacleTold: boolean;
 }
 
 /** The link to one friend: carries out what the `LinkMachine` decides. */
@@ -302,14 +311,23 @@ export class FriendLink {
   }
 
   #punch(match: Match): Attempt {
-    const attempt: Attempt = { path: undefined, lastBest: undefined };
+    const attempt: Attempt = { path: undefined, lastBest: undefined, obstacleTold: false };
     attempt.path = this.#host.punch(match, {
       ready: (presumed) => this.#stepAttempt(attempt, { type: 'path-ready', presumed }),
       lost: () => this.#stepAttempt(attempt, { type: 'path-lost' }),
       selected: (path) => this.#selected(attempt, path),
       guessing: (progress) => this.#events.guessing?.(progress),
+      relayLimited: (limit) => this.#events.relayLimited?.(limit),
+      notDirect: () => this.#tellObstacle(attempt, match),
     });
     return attempt;
+  }
+
+  /** Once for each of the friend's sessions. */
+  #tellObstacle(attempt: Attempt, match: Match): void {
+    if (attempt.obstacleTold || attempt !== this.#attempts.current) return;
+    attempt.obstacleTold = true;
+    this.#events.obstacle?.(this.#host.obstacleTo(match));
   }
 
   /** Steps the machine for an attempt, unless that has been left. */

@@ -38,6 +38,8 @@ export interface FriendPathEvents {
   selected(path: Path): void;
   /** There is none any more. */
   lost(): void;
+  /** A direct path was looked for long enough, and there is none. */
+  notDirect?(): void;
   /** A relaying server drops what is too much. */
   relayLimited?(limit: RelayLimit): void;
   /** Ports are guessed, or that is over. */
@@ -129,6 +131,7 @@ export class FriendPath implements Carrier {
     if (effect.type === 'send') this.#sendCheck(effect);
     else if (effect.type === 'answered') this.#options.events.opened();
     else if (effect.type === 'selected') this.#options.events.selected(effect.path);
+    else if (effect.type === 'failed') this.#options.events.notDirect?.();
     // Rounds without a path, `failed` included, are nothing to act on here: as long as there is none,
     // the link asks for more every 5 s (`repunch`), until it gives the session up.
   }

@@ -1,5 +1,5 @@
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
-import { type Address, familyOf } from '../base/address.ts';
+import { type Address, familyOf, scopeOf } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { compareBytes } from '../base/identity.ts';
 import type { Random } from '../base/random.ts';
@@ -28,6 +28,7 @@ import { HeldChecks } from './held-checks.ts';
 import type { Match, RelayOffer } from './match.ts';
 import { NatObserver } from './nat-observer.ts';
 import { guessTargetOf, natReportToWire } from './nat-report.ts';
+import { type Obstacle, obstacleBetween } from './obstacle.ts';
 import { PortGuesser } from './port-guesser.ts';
 import type { RelayRoute } from './relay-client.ts';
 import { ServerProbes } from './server-probes.ts';
@@ -190,6 +191,21 @@ export class PathHost {
       path.relays.offer(relays ?? []);
       path.takeFirstFlight(firstFlight ?? []);
     }
+  }
+
+  /** Why there is no direct path to the session of a match. */
+  obstacleTo({ endpoint }: Match, udpBlocked: boolean): Obstacle {
+    const isSeen = ({ kind }: Candidate): boolean => kind !== 'host';
+    const candidates = candidatesOf(endpoint);
+    const isPublic = candidates.some(({ address }) => scopeOf(address.host) === 'public');
+    return obstacleBetween(
+      { udpBlocked, mapping: this.nat.report?.mapping },
+      // Whom a server sees by UDP has an address that it was seen at.
+      {
+        udpBlocked: !candidates.some(isSeen) && !isPublic,
+        mapping: guessTargetOf(endpoint)?.nat.mapping,
+      },
+    );
   }
 
   merge(path: FriendPath, endpoint: Endpoint): void {

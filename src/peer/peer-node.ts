@@ -366,6 +366,13 @@ export class PeerNode {
     return relayRoutes(offer, this.#endpoint, known, this.#onLoopback());
   }
 
+  /** Whether nothing but tunnels leads to servers. */
+  get #udpBlocked(): boolean {
+    const all = [...this.#registrations.values()].map(({ registration }) => registration);
+    const standing = all.filter(({ remote }) => remote !== undefined);
+    return standing.length > 0 && standing.every(({ tunnel }) => tunnel !== undefined);
+  }
+
   #ownEndpoint(): Endpoint {
     return this.#paths.ownEndpoint(networkInterfaces());
   }
@@ -411,6 +418,7 @@ export class PeerNode {
         return { host, port: socket?.port ?? port };
       },
       merge: (path, endpoint) => this.#paths.merge(path, endpoint),
+      obstacleTo: (match) => this.#paths.obstacleTo(match, this.#udpBlocked),
       renewWish: (friend) => {
         const entry = this.#links.get(friend);
         if (entry !== undefined) this.#wish(entry.wish, false);

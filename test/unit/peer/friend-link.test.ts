@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { Path } from '../../../src/path/index.ts';
 import { FriendLink, type FriendLinkHost } from '../../../src/peer/friend-link.ts';
+import { obstacleBetween } from '../../../src/peer/obstacle.ts';
 import type { FriendPath, FriendPathEvents } from '../../../src/peer/friend-path.ts';
 import type { Match } from '../../../src/peer/match.ts';
 import type { QuicConnection } from '../../../src/quic/index.ts';
@@ -59,6 +60,8 @@ interface Call {
   readonly reasons: string[];
 }
 
+const OPEN = { udpBlocked: false, mapping: undefined };
+
 /** A link to bob over a network that does what the test says. */
 class Subject {
   readonly clock = new VirtualClock();
@@ -92,6 +95,7 @@ class Subject {
       dial: () => Promise.reject(new Error('nobody is dialled here')),
       localAddressFor: () => ({ host: '192.0.2.1', port: 4001 }),
       merge: () => undefined,
+      obstacleTo: () => obstacleBetween(OPEN, OPEN),
       renewWish: (friend) => this.asked.push(friend),
     };
     const tell =
