@@ -81,9 +81,33 @@ export async function probeMatrix(
     })),
   );
   const complaints = answers.flatMap(({ questions: asked, results }) =>
-    asked.flatMap((question, index) => complaint(question, results[index] ?? 'silent') ?? []),
+    asked.flatMap((question, index) => {
+      const result = results[index] ?? 'silent';
+      const said = complaint(question, result);
+      if (said === undefined) return [];
+      return result === 'silent' && !hasRule(aws, question)
+        ? `${said}: no rule of its security groups has it`
+        : said;
+    }),
   );
   return { asked: rounds.reduce((sum, round) => sum + round.questions.length, 0), complaints };
+}
+
+/** Whether some recorded rule is meant to let this in. */
+function hasRule(aws: FakeAws, { to, protocol, port, way }: Question): boolean {
+  const { groupIds } = aws.ec2.instances.instances.need(to);
+  return aws.ec2.groups.rules
+    .all()
+    .some(
+      (rule) =>
+        !rule.isEgress &&
+        groupIds.includes(rule.groupId) &&
+        rule.ipProtocol === protocol &&
+        rule.fromPort <= port &&
+        rule.toPort >= port &&
+        ((way === 'ipv6' ? rule.cidrIpv6 : rule.cidrIpv4) !== undefined ||
+          (way !== 'public' && rule.referenced !== undefined)),
+    );
 }
 
 /** What a host says of itself where something is wrong with it. */
@@ -91,8 +115,8 @@ export async function diagnosis(computers: Computers, instance: Instance): Promi
   const host = await computers.host(instance);
   const { stdout } = await host.run(
     'ss -Hltun | awk \'{print $1, $5}\' | sort -u | grep -v 127.0.0 | tr "\\n" ";"; echo; ' +
-      'systemctl is-active chatty; journalctl -u chatty -n 5 --no-pager -o cat 2>/dev/null; ' +
-      'tail -n 5 /var/log/cloud-init-output.log',
+      'systemctl is-active chatty || tail -n 5 /var/log/cloud-init-output.log; ' +
+      'journalctl -u chatty -n 3 --no-pager -o cat 2>/dev/null',
   );
   return `${instance.instanceId} listens on, and says last:\n${stdout.trim()}`;
 }

@@ -14,6 +14,8 @@ import { disorder } from './upgrade-order.ts';
 
 const REGION = 'us-east-1';
 const AWS_PORT = 4566;
+/** Of what is wrong with ports, this many are told. */
+const TOLD = 8;
 
 export type Settings = {
   prefix: string;
@@ -156,7 +158,9 @@ export class Rehearsal {
             complaints.some((one) => one.includes(instanceId)),
           );
           const said = await Promise.all(told.map((one) => this.#explain(one)));
-          throw new Failure([...complaints, ...said].join('\n'));
+          const more = complaints.length - TOLD;
+          const rest = more > 0 ? [`… and ${more} more of the kind`] : [];
+          throw new Failure([...complaints.slice(0, TOLD), ...rest, ...said].join('\n'));
         }
         tell(
           `${asked} probes from the internet (IPv4, IPv6), a balancer and a server: all as the matrix has it`,

@@ -36,11 +36,11 @@ const ROWS: readonly Row[] = [
   },
   {
     ...{ role: 'server', protocol: 'tcp', ports: [4433, 4440] },
-    ...{ from: ['internet', 'balancer', 'server'], answered: [] },
+    ...{ from: ['internet', 'balancer', 'server'], answered: [4433] },
   },
   {
     ...{ role: 'server', protocol: 'tcp', ports: [443, 443] },
-    ...{ from: ['internet', 'balancer', 'server'], answered: [] },
+    ...{ from: ['internet', 'balancer', 'server'], answered: [443] },
   },
   {
     ...{ role: 'server', protocol: 'tcp', ports: [50051, 50058] },
