@@ -291,6 +291,11 @@ export class CandidatePair {
     this.dueAt = kept ? Math.max(now, this.#answeredAt + KEEP_ALIVE_MS) : undefined;
   }
 
+  /** When the friend last answered on it, if that is since it was last lost. */
+  get answeredAt(): number | undefined {
+    return this.#answeredAt;
+  }
+
   /** When trust in it ends; undefined: there is none. */
   get lostAt(): number | undefined {
     if (this.#answeredAt === undefined) return this.#presumedUntil;

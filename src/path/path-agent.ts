@@ -117,6 +117,16 @@ export class PathAgent {
     return this.#checklist.from(local).length > 0;
   }
 
+  /**
+   * When the friend last answered on the path in use: 4 s ago, it is asked again every 500 ms. It never
+   * did on one that is presumed, nor where there is none any more (-Infinity), or none yet.
+   */
+  get answeredAt(): number | undefined {
+    const best = this.#selection.best();
+    if (best === undefined) return this.#hadPath ? -Infinity : undefined;
+    return best.answeredAt;
+  }
+
   /** Every path that answers. */
   get paths(): readonly Path[] {
     return [...this.#checklist].filter(({ answered }) => answered).map(({ path }) => path);

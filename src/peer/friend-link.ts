@@ -88,6 +88,8 @@ export interface FriendLinkHost {
   merge(path: FriendPath, endpoint: Endpoint): void;
   /** Why there is no direct path to a friend's session. */
   obstacleTo(match: Match): Obstacle;
+  /** Servers are to see where this peer is now, and tell friends. */
+  doubtWhereabouts(): void;
   /** Asks the servers again whether the friend is there. */
   renewWish(friend: string): void;
 }
@@ -252,6 +254,7 @@ export class FriendLink {
         return;
       case 'reconnecting':
         this.#events.reconnecting();
+        this.#host.renewWish(this.friend);
         return;
       case 'disconnected':
         this.#events.disconnected();
@@ -302,6 +305,7 @@ export class FriendLink {
         this.#leave(slot);
         return;
       case 'repunch':
+        this.#host.doubtWhereabouts();
         attempt?.path?.step({ type: 'network-changed' });
         return;
       case 'dial':
@@ -316,6 +320,7 @@ export class FriendLink {
       ready: (presumed) => this.#stepAttempt(attempt, { type: 'path-ready', presumed }),
       lost: () => this.#stepAttempt(attempt, { type: 'path-lost' }),
       selected: (path) => this.#selected(attempt, path),
+      doubted: () => this.#host.doubtWhereabouts(),
       guessing: (progress) => this.#events.guessing?.(progress),
       relayLimited: (limit) => this.#events.relayLimited?.(limit),
       notDirect: () => this.#tellObstacle(attempt, match),
@@ -359,7 +364,10 @@ export class FriendLink {
   #selected(attempt: Attempt, path: Path): void {
     attempt.lastBest = path;
     for (const { quic } of this.#connections.values()) {
-      if (quic.role === 'dialer' && quic.carrier === attempt.path) quic.selectPath(path.pathClass);
+      if (quic.carrier !== attempt.path) continue;
+      if (quic.role === 'dialer') quic.selectPath(path.pathClass);
+      // What was lost on the way before is sent again with the answer, not when its timer says so.
+      quic.ping();
     }
     if (attempt !== this.#attempts.current || !this.#isConnectedOver(attempt)) return;
     if (this.#firstUntold) this.#tellConnected(true);

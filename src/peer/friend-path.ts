@@ -16,6 +16,10 @@ import type { RelayOffer } from './match.ts';
 import type { PortGuesser } from './port-guesser.ts';
 import { RelayClient, type RelayRoute } from './relay-client.ts';
 
+/** The path in use is in doubt when three keep-alives have had no answer; it is lost at 6.5 s. */
+const DOUBT_AFTER_MS = 5_500;
+/** When one has had none: enough where servers say at the same time that the friend has moved. */
+const EARLY_DOUBT_MS = 4_500;
 /** RFC 7983 §7. */
 const MAX_STUN_FIRST_BYTE = 3;
 /** Past a home's and a carrier's routers, and not to the friend's: those are 8 away and more. */
@@ -40,6 +44,8 @@ export interface FriendPathEvents {
   lost(): void;
   /** A direct path was looked for long enough, and there is none. */
   notDirect?(): void;
+  /** The one in use has been silent for so long that one side may be elsewhere: servers are to see. */
+  doubted?(): void;
   /** A relaying server drops what is too much. */
   relayLimited?(limit: RelayLimit): void;
   /** Ports are guessed, or that is over. */
@@ -77,6 +83,8 @@ export class FriendPath implements Carrier {
   /** First datagrams that were sent ahead, by how they begin. */
   readonly #taken = new Set<string>();
   #isDirect = false;
+  /** Of the path in use, the last answer after which it was in doubt. */
+  #doubtedSince: number | undefined;
   #closed = false;
 
   constructor(options: FriendPathOptions) {
@@ -107,17 +115,41 @@ export class FriendPath implements Carrier {
     const effects = agent.step(input, clock.now());
     for (const effect of effects) this.#carryOut(effect);
     this.#timer?.cancel();
-    const deadline = agent.nextDeadline();
+    this.#doubt(DOUBT_AFTER_MS);
+    const { answeredAt = Infinity } = agent;
+    const doubtAt = this.#isDoubted ? Infinity : answeredAt + DOUBT_AFTER_MS;
+    const deadline = Math.min(agent.nextDeadline() ?? Infinity, doubtAt);
     this.#timer =
-      deadline === undefined
+      deadline === Infinity
         ? undefined
         : clock.setTimer(deadline - clock.now(), () => this.step({ type: 'tick' }));
     const best = this.best;
-    this.relays.want(best?.via !== 'udp' || best.checkedAt === undefined);
+    this.relays.want(best?.via !== 'udp' || best.checkedAt === undefined || this.#isDoubted);
     this.#tellGuesser();
     const isNews = before === undefined || (before.presumed && best?.presumed === false);
     if (best !== undefined && isNews) this.#options.events.ready(best.presumed);
     if (best === undefined && before !== undefined) this.#options.events.lost();
+  }
+
+  get #isDoubted(): boolean {
+    const { answeredAt } = this.#options.agent;
+    return answeredAt !== undefined && answeredAt === this.#doubtedSince;
+  }
+
+  /** Doubts the path in use, if it has been silent for so long; one silence is told of once. */
+  #doubt(silentMs: number): void {
+    const { agent, clock, events } = this.#options;
+    const { answeredAt } = agent;
+    if (answeredAt !== this.#doubtedSince) this.#doubtedSince = undefined;
+    if (this.#closed || this.#isDoubted || answeredAt === undefined) return;
+    if (clock.now() - answeredAt < silentMs) return;
+    this.#doubtedSince = answeredAt;
+    events.doubted?.();
+  }
+
+  /** Servers say that the friend is at another address: where it has just become silent, that is why. */
+  friendMoved(): void {
+    this.#doubt(EARLY_DOUBT_MS);
   }
 
   #tellGuesser(): void {

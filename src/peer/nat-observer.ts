@@ -73,6 +73,13 @@ export class NatObserver {
     void this.classify();
   }
 
+  /** What is known is of another network, perhaps; so is what a round that runs will find. */
+  networkChanged(): void {
+    void (this.#running ?? Promise.resolve()).then(() => {
+      if (!this.#closed) void this.classify();
+    });
+  }
+
   /** Asks all observers. Resolves when that is done; one round at a time. */
   classify(): Promise<void> {
     this.#askedOf = this.#observers.length;

@@ -216,6 +216,13 @@ export class PathHost {
       credentials: { ufrag: endpoint.ufrag, password: endpoint.password },
     });
     tellFriendsNat(path, endpoint);
+    path.friendMoved();
+  }
+
+  /** This computer may be on another network: what was known of it is found out anew. */
+  networkChanged(): void {
+    for (const path of [...this.#paths.keys()]) path.step({ type: 'network-changed' });
+    this.nat.networkChanged();
   }
 
   /** Takes a relay frame that came from `source`, by tunnel or not; valid only during the call. */

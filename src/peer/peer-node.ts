@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { type Address, familyOf, formatAddress, sameAddress, scopeOf } from '../base/address.ts';
+import { type Address, familyOf, formatAddress, scopeOf } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { ChattyError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
@@ -18,6 +18,7 @@ import { type DialFriend, EarlyDial } from './early-dial.ts';
 import { FriendLink, type FriendLinkEvents, type FriendLinkHost } from './friend-link.ts';
 import { type FriendPath } from './friend-path.ts';
 import { HeldInitials } from './held-initials.ts';
+import { type NetworkChange, NetworkWatch } from './network-watch.ts';
 import { type Match, readMatch, type RelayOffer } from './match.ts';
 import { PathHost } from './path-host.ts';
 import { Registration } from './registration.ts';
@@ -25,9 +26,8 @@ import type { RelayRoute } from './relay-client.ts';
 import { relayRoutes } from './relay-routes.ts';
 import { ServerPool, type ServerPoolInput } from './server-pool.ts';
 import type { Tunnel } from './tunnel.ts';
+import { Whereabouts } from './whereabouts.ts';
 
-/** Of a server's further addresses, so many are asked how they see this peer. */
-const MAX_OBSERVERS = 4;
 /** How many servers' reasons are told where none can be registered on. */
 const MAX_TOLD_SERVERS = 4;
 /** Of a relay frame; QUIC has others. */
@@ -98,6 +98,8 @@ export class PeerNode {
   readonly #endpoint: QuicEndpoint;
   readonly #paths: PathHost;
   readonly #held: HeldInitials;
+  readonly #whereabouts: Whereabouts<Registration>;
+  readonly #watch: NetworkWatch;
   #timer: Timer | undefined;
   #closed = false;
 
@@ -113,7 +115,21 @@ export class PeerNode {
       random: options.random,
       ownFingerprint: options.identity.fingerprint,
       relayRefused: options.relayRefused,
-      natReported: () => this.#updateEndpoints(),
+      natReported: () => this.#whereabouts.repeat(),
+    });
+    this.#whereabouts = new Whereabouts({
+      clock: options.clock,
+      families: new Set(endpoint.addresses.map(familyOf)),
+      standing: () =>
+        this.#pool.registered.flatMap((id) => this.#registrations.get(id)?.registration ?? []),
+      observe: (address) => this.#paths.observe(address),
+      silent: ({ server: { id } }) => this.#step({ type: 'silent', id }),
+      heard: ({ server: { id } }) => this.#step({ type: 'heard', id }),
+    });
+    this.#watch = new NetworkWatch({
+      clock: options.clock,
+      interfaces: () => networkInterfaces(),
+      changed: (change) => this.#networkChanged(change),
     });
   }
 
@@ -187,6 +203,8 @@ export class PeerNode {
       link.close();
     }
     for (const { registration } of [...this.#registrations.values()]) registration.leave();
+    this.#watch.close();
+    this.#whereabouts.close();
     this.#paths.close();
     this.#held.clear();
     // One turn, in which what was queued above is sent.
@@ -275,7 +293,7 @@ export class PeerNode {
           this.#step({ type: 'registered', id });
           events.servers(this.#pool.known);
           if (remote !== undefined) events.registered(remote, observed);
-          void this.#observeFurther(registration);
+          void this.#whereabouts.begin(registration);
           if (observed !== undefined) this.#paths.nat.seenAt(observed);
         },
         match: (found) => this.#match(found),
@@ -301,27 +319,12 @@ export class PeerNode {
     this.#registrations.set(id, { registration });
   }
 
-  /**
-   * Learns how the server sees this peer at its other addresses, above all those of the other family,
-   * and proves it to the server with the cookies of its answers.
-   */
-  async #observeFurther(registration: Registration): Promise<void> {
-    const { remote, server } = registration;
-    if (remote === undefined) return;
-    const families = new Set(this.#endpoint.addresses.map(familyOf));
-    const others = addressesFromWire(server.addresses, MAX_OBSERVERS).filter(
-      (address) => families.has(familyOf(address)) && !sameAddress(address, remote),
-    );
-    const observations = await Promise.all(others.map((address) => this.#paths.observe(address)));
-    const cookies = observations.flatMap((observation) =>
-      observation === undefined ? [] : [observation.cookie],
-    );
-    if (cookies.length > 0) registration.updateEndpoint(cookies);
-  }
-
-  /** What servers were told of this peer has changed. */
-  #updateEndpoints(): void {
-    for (const { registration } of this.#registrations.values()) registration.updateEndpoint([]);
+  /** This computer is on another network, perhaps: servers and friends are to know at once. */
+  #networkChanged(change: NetworkChange): void {
+    this.#options.logger.debug('network changed', { change });
+    this.#whereabouts.move();
+    this.#paths.networkChanged();
+    this.#step({ type: 'network-changed' });
   }
 
   #serverFailed(server: Server, error: ChattyError): void {
@@ -419,6 +422,7 @@ export class PeerNode {
       },
       merge: (path, endpoint) => this.#paths.merge(path, endpoint),
       obstacleTo: (match) => this.#paths.obstacleTo(match, this.#udpBlocked),
+      doubtWhereabouts: () => this.#whereabouts.doubt(),
       renewWish: (friend) => {
         const entry = this.#links.get(friend);
         if (entry !== undefined) this.#wish(entry.wish, false);

@@ -93,6 +93,17 @@ export class Registration {
     this.#send({ $case: 'wish', value: { wish, withdraw, firstFlight } });
   }
 
+  /** Asks the server for a sign of life, which shows it where we are now. */
+  ping(): void {
+    this.#line?.connection.ping();
+  }
+
+  /** Whether nothing has come from the server since it was last asked for a sign of life. */
+  get isAwaited(): boolean {
+    return this.#line?.connection.isAwaited ?? false;
+  }
+
+  /** @param stunCookies prove where this peer is seen, beyond where the connection comes from. */
   updateEndpoint(stunCookies: readonly Uint8Array[]): void {
     const value = {
       endpoint: this.#presence.endpoint(),

@@ -38,6 +38,12 @@ export type ServerPoolInput =
   | { readonly type: 'failed'; readonly id: string; readonly retryAfterMs?: number }
   /** The server is about to stop. */
   | { readonly type: 'moving'; readonly id: string }
+  /** It does not answer: another is sought, in case it never does. */
+  | { readonly type: 'silent'; readonly id: string }
+  /** It does, after all. */
+  | { readonly type: 'heard'; readonly id: string }
+  /** This computer may be elsewhere: what could not be reached may be reached now. */
+  | { readonly type: 'network-changed' }
   | { readonly type: 'tick' };
 
 export type ServerPoolEffect =
@@ -53,6 +59,8 @@ interface Entry {
    * stands; moving: it stands, and a replacement is sought.
    */
   phase: 'idle' | 'trying' | 'registered' | 'moving';
+  /** It is `moving` because it was silent. */
+  silent: boolean;
   failures: number;
   retryAt: number;
   triedAt: number;
@@ -102,6 +110,10 @@ export class ServerPool {
       this.#learn(input.servers, now);
       return;
     }
+    if (input.type === 'network-changed') {
+      this.#tryAnew(now);
+      return;
+    }
     if (input.type === 'tick') return;
     const entry = this.#entries.get(input.id);
     if (entry === undefined) return;
@@ -114,9 +126,16 @@ export class ServerPool {
         this.#discoverAt = now + REFRESH_MS;
       this.#leaveReplaced(effects);
       this.#leaveSurplus(input.id, now, effects);
-    } else if (input.type === 'moving') {
-      if (entry.phase === 'registered') entry.phase = 'moving';
+    } else if (input.type === 'moving' || input.type === 'silent') {
+      if (entry.phase === 'registered') {
+        entry.phase = 'moving';
+        entry.silent = input.type === 'silent';
+      } else if (input.type === 'moving') entry.silent = false;
       this.#discoverAt = now;
+    } else if (input.type === 'heard') {
+      if (entry.phase !== 'moving' || !entry.silent) return;
+      entry.phase = 'registered';
+      this.#leaveSurplus(input.id, now, effects);
     } else {
       // The end of what was left on purpose.
       if (entry.phase === 'idle') return;
@@ -131,6 +150,17 @@ export class ServerPool {
         this.#discoverAt = now;
       }
     }
+  }
+
+  #tryAnew(now: number): void {
+    for (const [, entry] of this.#in('idle')) {
+      // One that is left for good is not tried before it is handed out again.
+      if (entry.retryAt === Infinity) continue;
+      entry.failures = 0;
+      entry.retryAt = Math.min(entry.retryAt, now);
+    }
+    this.#fruitless = 0;
+    if (this.#in('registered').length < this.#options.wanted) this.#discoverAt = now;
   }
 
   /** A server that moves is left once the wanted number stands without it. */
@@ -160,6 +190,7 @@ export class ServerPool {
         this.#entries.set(server.id, {
           server,
           phase: 'idle',
+          silent: false,
           failures: 0,
           retryAt: now,
           triedAt: -Infinity,

@@ -182,6 +182,21 @@ export class Connection implements QuicConnection, StreamTableHost {
     this.wake();
   }
 
+  ping(): void {
+    const native = this.#native;
+    if (native === undefined || !this.#handshake.done) return;
+    try {
+      this.#ask(native, this.#host.clock.now());
+      this.wake();
+    } catch (error) {
+      this.#abort(native, `quiche failed: ${reasonOf(error)}`);
+    }
+  }
+
+  get isAwaited(): boolean {
+    return this.#keepAlive.isAwaited;
+  }
+
   close(code = 0, reason = ''): void {
     const native = this.#native;
     if (native === undefined) return;
@@ -360,16 +375,18 @@ export class Connection implements QuicConnection, StreamTableHost {
   }
 
   #askForLife(native: NativeConnection, now: number): void {
-    if (this.#handshake.done && now >= this.#keepAlive.askAt) {
-      native.sendAckEliciting();
-      this.#keepAlive.asked(now);
-    }
+    if (this.#handshake.done && now >= this.#keepAlive.askAt) this.#ask(native, now);
     if (now < this.#keepAlive.overdueAt) return;
     // After a long stall of ours the answer may be here already, not yet read from the socket.
     setImmediate(() => {
       if (this.#native === undefined || this.#keepAlive.overdueAt === Infinity) return;
       this.#abort(this.#native, 'a keep-alive was not answered');
     });
+  }
+
+  #ask(native: NativeConnection, now: number): void {
+    native.sendAckEliciting();
+    this.#keepAlive.asked(now);
   }
 
   /** Ends the connection for a reason of our own, and tells the peer if that is possible. */

@@ -32,6 +32,11 @@ export class KeepAlive {
     this.#askedAt = Math.min(this.#askedAt, now);
   }
 
+  /** Whether nothing has come since the last keep-alive. */
+  get isAwaited(): boolean {
+    return this.#askedAt !== Infinity;
+  }
+
   /** When the next keep-alive is to be sent. */
   get askAt(): number {
     return this.#sentAt + this.#everyMs;

@@ -68,6 +68,13 @@ export interface QuicConnection {
   onStream: ((stream: QuicStream) => void) | undefined;
   /** The dialer of a carried connection moves it to paths of `pathClass`; others ignore it. */
   selectPath(pathClass: PathClass): void;
+  /**
+   * Asks the peer for a sign of life at once: where the network has changed it sees so, and what was
+   * lost is sent again when the answer comes.
+   */
+  ping(): void;
+  /** Whether nothing has come from the peer since it was last asked for a sign of life. */
+  readonly isAwaited: boolean;
   readonly closed: Promise<CloseReason>;
   /** Ends the connection at once, with what is still queued. Never waits, never throws. */
   close(code?: number, reason?: string): void;

@@ -96,6 +96,7 @@ class Subject {
       localAddressFor: () => ({ host: '192.0.2.1', port: 4001 }),
       merge: () => undefined,
       obstacleTo: () => obstacleBetween(OPEN, OPEN),
+      doubtWhereabouts: () => this.told.push('whereabouts doubted'),
       renewWish: (friend) => this.asked.push(friend),
     };
     const tell =
@@ -135,6 +136,7 @@ class Subject {
       carrier: this.#path,
       closed: new Promise(() => undefined),
       onStream: undefined,
+      ping: () => this.told.push('pinged'),
       close: (_code: number, reason: string) => reasons.push(reason),
     } as unknown as QuicConnection;
     this.link.accept(quic);
@@ -181,7 +183,8 @@ describe('a link to a friend who dials', () => {
     subject.called();
     expect(subject.news()).toEqual(['matched']);
     subject.findPath();
-    expect(subject.news()).toEqual(['connected']);
+    // What was sent before there was a path is sent again at once.
+    expect(subject.news()).toEqual(['pinged', 'connected']);
   });
 
   it.each([

@@ -19,6 +19,8 @@ const AT_BOB: readonly Address[] = [
 interface Side {
   readonly path: FriendPath;
   readonly events: string[];
+  /** When the path in use was in doubt. */
+  readonly doubts: number[];
 }
 
 /** Two shells on one clock, 20 ms apart, whose datagrams `passes` may hold up. */
@@ -35,6 +37,7 @@ class Pair {
 
   #side(own: readonly Address[], friend: readonly Address[], controlling: boolean): Side {
     const events: string[] = [];
+    const doubts: number[] = [];
     const [local, remote] = controlling ? [ALICE, BOB] : [BOB, ALICE];
     const agent = new PathAgent(
       {
@@ -55,12 +58,13 @@ class Pair {
       events: {
         ready: () => events.push('ready'),
         lost: () => events.push('lost'),
+        doubted: () => doubts.push(this.clock.now()),
         opened: () => undefined,
         selected: () => undefined,
       },
       onClose: () => undefined,
     });
-    return { path, events };
+    return { path, events, doubts };
   }
 
   #carry(datagram: Uint8Array, to: Address, own: readonly Address[], fromAlice: boolean): boolean {
@@ -133,6 +137,40 @@ describe('the paths to a friend', () => {
     pair.runFor(1000);
     expect(pair.alice.events).toEqual(['ready', 'lost', 'ready']);
     expect(pair.bob.events).toEqual(['ready', 'lost', 'ready']);
+  });
+
+  it('are in doubt a second before the friend is lost, and again then, in each silence', () => {
+    const pair = new Pair();
+    const { alice } = pair;
+    for (const silences of [1, 2]) {
+      pair.passes = () => true;
+      alice.path.step({ type: 'network-changed' });
+      pair.runFor(30_000);
+      expect(alice.doubts.splice(0)).toEqual([]);
+      pair.passes = () => false;
+      pair.runFor(20_000);
+      expect(alice.events.filter((event) => event === 'lost')).toHaveLength(silences);
+      const [doubtedAt = 0, ...later] = alice.doubts.splice(0);
+      expect(later.length).toBeGreaterThan(0);
+      for (const at of later) expect(at - doubtedAt).toBeCloseTo(1000, -2);
+    }
+  });
+
+  it('are in doubt sooner where servers say at the same time that the friend is elsewhere', () => {
+    const pair = new Pair();
+    const { alice } = pair;
+    alice.path.friendMoved();
+    pair.runFor(20_000);
+    alice.path.friendMoved();
+    expect(alice.doubts).toEqual([]);
+    pair.passes = () => false;
+    while (alice.doubts.length === 0) {
+      pair.runFor(100);
+      alice.path.friendMoved();
+    }
+    const [doubtedAt = 0] = alice.doubts;
+    while (alice.path.best !== undefined) pair.runFor(100);
+    expect(pair.clock.now() - doubtedAt).toBeGreaterThan(1800);
   });
 
   it('send nothing and arm nothing once they are closed', () => {

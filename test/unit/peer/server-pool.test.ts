@@ -365,3 +365,39 @@ it('holds as many registrations as there can be, and never spins, 500 seeds', ()
     }
   }
 });
+
+describe('a server that does not answer', () => {
+  const silent: ServerPoolInput = { type: 'silent', id: 'a' };
+  const heard: ServerPoolInput = { type: 'heard', id: 'a' };
+
+  it('stands while another is sought beside it, and is left when that stands', () => {
+    const pool = standing();
+    expect(pool.step(silent, 2_000)).toEqual([register('c'), discover]);
+    expect(pool.registered).toEqual(['a', 'b']);
+    expect(pool.step(registered('c'), 2_100)).toEqual([leave('a')]);
+  });
+
+  it('is one like any other again when it answers', () => {
+    const pool = standing();
+    pool.step(silent, 2_000);
+    pool.step(heard, 3_000);
+    expect(pool.step(registered('c'), 3_100)).toEqual([leave('c')]);
+    expect(pool.registered).toEqual(['a', 'b']);
+  });
+
+  it('is left all the same where it has asked for that', () => {
+    const pool = standing();
+    pool.step(silent, 2_000);
+    pool.step({ type: 'moving', id: 'a' }, 2_100);
+    pool.step(heard, 3_000);
+    expect(pool.step(registered('c'), 3_100)).toEqual([leave('a')]);
+  });
+});
+
+it('tries at once what has failed when the network has changed', () => {
+  const pool = poolOf(1);
+  pool.step(servers('a'), 0);
+  expect(pool.step(failed('a'), 1)).toEqual([]);
+  expect(pool.step(tick, 2)).toEqual([]);
+  expect(pool.step({ type: 'network-changed' }, 2)).toEqual([register('a'), discover]);
+});

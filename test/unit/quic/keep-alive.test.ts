@@ -25,4 +25,22 @@ describe('a keep-alive', () => {
       reason: 'a keep-alive was not answered',
     });
   });
+
+  it('is sent at once where that is asked for, and awaited until something comes', async () => {
+    const server = await openServer({}, { onConnection: echoStreams });
+    const proxy = await UdpProxy.open(server.address);
+    proxies.push(proxy);
+    const client = await openEndpoint();
+    const connection = await dialServer(client, proxy.address);
+    expect(await exchange(connection, 'here')).toBe('here');
+    expect(connection.isAwaited).toBe(false);
+    let comes = false;
+    proxy.onIncoming = () => comes;
+    connection.ping();
+    expect(connection.isAwaited).toBe(true);
+    comes = true;
+    await until(() => !connection.isAwaited);
+    connection.close();
+    connection.ping();
+  });
 });
