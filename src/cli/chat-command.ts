@@ -97,7 +97,9 @@ export async function chat(
 }
 
 /** The balancers named now, else those of before. @throws ChattyError CHATTY_USAGE for none. */
-export async function requireBalancers(settings: PeerSettings): Promise<readonly string[]> {
+export async function requireBalancers(
+  settings: Pick<PeerSettings, 'loadBalancers' | 'state'>,
+): Promise<readonly string[]> {
   if (settings.loadBalancers.length > 0) return settings.loadBalancers;
   const known = await new BalancerStore(settings.state).known();
   if (known.length > 0) return known.map(formatAddress);

@@ -2,7 +2,7 @@ import { formatBalancerAddress } from '../base/balancer-address.ts';
 import { ChattyError, ExitCode } from '../base/errors.ts';
 import { formatFingerprint, parseFingerprint } from '../base/identity.ts';
 import { requireName } from '../base/name.ts';
-import { peerSchema, plainSchema } from '../config/schemas.ts';
+import { doctorSchema, peerSchema, plainSchema } from '../config/schemas.ts';
 import { flag } from '../config/format.ts';
 import { type ValuesOf, withDefault } from '../config/setting.ts';
 import type { InviteOptions } from './invite.ts';
@@ -101,6 +101,24 @@ const trust = defineCommand({
   },
 });
 
+const doctor = defineCommand({
+  name: 'doctor',
+  summary: 'Says what this computer’s network does, and what that means for reaching friends.',
+  schema: doctorSchema,
+  examples: ['chatty doctor --lb lb.example.org:50050', 'chatty doctor --json'],
+  run: async (values, _positionals, context) => {
+    const { runDoctor } = await import('./doctor-run.ts');
+    const settings = {
+      loadBalancers: values.loadbalancer,
+      caFile: values.ca,
+      strict: values.strict,
+      state: values.state ?? defaultStateDirectory(context.env),
+      json: values.json,
+    };
+    return runDoctor(settings, context);
+  },
+});
+
 const program = defineCommand({
   name: 'chatty',
   summary:
@@ -113,7 +131,7 @@ const program = defineCommand({
     'chatty alice bob --lb lb.example.org:50050 --json < lines.txt',
     'chatty --lb lb.example.org:50050 -- join bob',
   ],
-  subcommands: [invite, join, trust],
+  subcommands: [invite, join, trust, doctor],
   run: async (values, positionals, context) => {
     const pair = readPair(positionals);
     const settings = readSettings(values, context);

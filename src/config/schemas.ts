@@ -182,6 +182,16 @@ export const peerSchema = {
   ...common('warn'),
 };
 
+/** For those who want to know what their network does. */
+export const doctorSchema = {
+  loadbalancer: peerSchema.loadbalancer,
+  ca: peerSchema.ca,
+  strict: peerSchema.strict,
+  state: peerSchema.state,
+  json: withDefault(flag, false, 'one JSON object instead of words'),
+  ...common('warn'),
+};
+
 export const localSchema = {
   loadbalancers: withDefault(integer(1, 16), 2, 'how many load balancers'),
   servers: withDefault(integer(1, 32), 3, 'how many rendezvous servers'),
