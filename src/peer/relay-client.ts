@@ -19,7 +19,7 @@ export interface RelayRoute {
   send(datagram: Uint8Array): void;
 }
 
-export interface RelayClientEvents {
+interface RelayClientEvents {
   /** The relay that `remote` stands for carries what is sent; see `relay-opened`. */
   opened(remote: Address): void;
   closed(remote: Address): void;
