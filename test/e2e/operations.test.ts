@@ -109,6 +109,9 @@ describe('a cluster in operation', () => {
     expect(await sum('chatty_registrations_total{result="accepted"}')).toBe(4);
     expect(await sum('chatty_handshakes_total{result="completed"}')).toBeGreaterThanOrEqual(4);
     expect(await sum('chatty_members{state="linked"}')).toBe(6);
+    expect(await sum('chatty_relay_pairs')).toBeGreaterThan(0);
+    expect(await sum('chatty_relay_dropped_total{reason="forged"}')).toBe(0);
+    expect(await sum('chatty_tunnels')).toBe(0);
     expect(await sample('lb1', 'chatty_members{state="listed"}')).toBe(3);
     expect(await sample('lb2', 'chatty_members{state="listed"}')).toBe(2);
     const checked = 'chatty_health_checks_total{result="serving"}';

@@ -81,7 +81,7 @@ export class SimLinks {
           protocol: OWN_PROTOCOL,
           member: memberToWire(this.#server.member),
           members: this.#server.membership.facts().map(factToWire),
-          relaySecret: Buffer.alloc(0),
+          relaySecret: this.#server.relaySecret,
         }),
         snapshot: () => this.#server.introducer.snapshot(),
         seq: () => this.#server.introducer.seq,

@@ -5,6 +5,7 @@ import type { Member, MemberFact } from '../../src/rendezvous/member.ts';
 import type { Membership, MembershipInput } from '../../src/rendezvous/membership.ts';
 import { type DeskEffect, PeerDesk } from '../../src/rendezvous/peer-desk.ts';
 import type { PeerTable } from '../../src/rendezvous/peer-table.ts';
+import { RelayServers } from '../../src/rendezvous/relay-servers.ts';
 import type { ReplicationEffect } from '../../src/rendezvous/replication.ts';
 import { ServerToPeer } from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
 import { clusterAddress, SimLinks } from './cluster-links.ts';
@@ -49,6 +50,7 @@ export class SimServer extends Program {
   /** Percent of the batches of updates it sends that never arrive, though the stream goes on. */
   losesUpdates = 0;
   readonly #watch: ServerWatch;
+  readonly #relays = new RelayServers();
   readonly #links: SimLinks;
   readonly #registrar: SimRegistrar;
   readonly #peers = new Map<number, WireEnd>();
@@ -77,13 +79,16 @@ export class SimServer extends Program {
     this.calendarMs = calendarMs + network.random.below(200) - 100;
     this.id = Buffer.from(network.random.bytes(16)).toString('hex');
     this.table = parts.table();
-    this.introducer = new Introducer(this.id, this.table);
+    this.introducer = new Introducer(this.id, this.table, {
+      canRelay: (server) => this.#relays.canRelay(server),
+    });
     this.membership = parts.membership(this.id, network.random);
     this.desk = new PeerDesk({
       serverId: this.id,
       introducer: this.introducer,
       checkCookie: () => undefined,
       admission: new Admission(GENEROUS),
+      relays: this.#relays,
     });
     this.member = {
       id: this.id,
@@ -92,6 +97,7 @@ export class SimServer extends Program {
       clusterAddresses: [{ host: place, port: this.#lastPort }],
       certificate: new Uint8Array(),
     };
+    this.#relays.know(this.id, this.relaySecret, this.member.peerAddresses);
     this.say(`STARTS as ${this.id.slice(0, 4)} at ${place}`);
     network.listen(`${place}:4433`, this);
     network.listen(`${place}:${this.#lastPort}`, this);
@@ -108,6 +114,11 @@ export class SimServer extends Program {
     });
     this.#registrar = new SimRegistrar(this, () => watch.balancers(), step);
     this.#registrar.resolve();
+  }
+
+  /** As unlike others' as its id. */
+  get relaySecret(): Buffer {
+    return Buffer.from(this.id + this.id, 'hex');
   }
 
   moment(): Moment {
@@ -210,6 +221,7 @@ export class SimServer extends Program {
           this.say(`purges ${effect.id.slice(0, 4)}`);
           this.#watch.purges(this, effect.id);
           this.#introduced(this.introducer.purge(effect.id, this.moment()));
+          this.#relays.forget(effect.id);
           break;
         case 'serve':
           if (this.draining) break;
@@ -244,6 +256,7 @@ export class SimServer extends Program {
   #replicated(owner: string, effects: readonly ReplicationEffect[]): void {
     for (const effect of effects) {
       if (effect.type === 'linked') {
+        this.#relays.know(owner, effect.relaySecret, effect.member.peerAddresses);
         this.#step({ type: 'linked', member: effect.member });
         this.#step({ type: 'hearsay', facts: effect.facts });
       } else if (effect.type === 'reach') {

@@ -64,9 +64,15 @@ function unmatched(world: World): string[] {
     if (told === undefined || sessionFromWire(told.friendSession) !== b.session) {
       return [`${a.label} does not know of ${b.label}`];
     }
-    return told.friendEndpoint?.ufrag === b.ufrag
+    if (told.friendEndpoint?.ufrag !== b.ufrag) {
+      return [`${a.label} has old credentials of ${b.label}`];
+    }
+    const [ours, theirs] = [told, b.friends.get(a.person.name)].map((match) =>
+      match?.relays.map(({ serverId }) => serverId),
+    );
+    return ours !== undefined && ours.length > 0 && ours.join() === theirs?.join()
       ? []
-      : [`${a.label} has old credentials of ${b.label}`];
+      : [`${a.label} may be relayed by ${short(ours ?? [])}, ${b.label} by ${short(theirs ?? [])}`];
   });
 }
 
