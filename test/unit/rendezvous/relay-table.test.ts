@@ -253,6 +253,21 @@ describe('a relay', () => {
   });
 });
 
+describe('a relay that either side has left', () => {
+  it.each([
+    ['here', ALICE],
+    ['there', BOB],
+  ])('ends: registered %s', (owner, left) => {
+    const relay = new Relay();
+    relay.records.remove(owner, left);
+    for (let second = 0; second < 65; second++) {
+      relay.now += 1_000;
+      relay.table.tick(relay.now);
+    }
+    expect(relay.table.stats.pairs).toBe(0);
+  });
+});
+
 describe('the limits of a relay', () => {
   it('are bytes a second, and whoever is over them is told once a second', () => {
     const relay = new Relay();
