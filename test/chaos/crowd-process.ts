@@ -7,7 +7,7 @@ import { monotonicMs, type FromCrowd, type ToCrowd } from './crowd-messages.ts';
  */
 const people = new Map<string, Chatty>();
 /** How far those are who have not met their friend. */
-const progress = new Map<string, string>();
+const progress = new Map<string, { readonly how: string; readonly at: number }>();
 const tell = (message: FromCrowd): void => void process.send?.(message);
 
 async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void> {
@@ -16,7 +16,7 @@ async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void
   const me = await Chatty.open({ name, loadBalancers, caPem, listen });
   people.set(name, me);
   tell({ type: 'opened', name });
-  progress.set(name, 'has not registered');
+  progress.set(name, { how: 'has not registered', at: monotonicMs() });
   void follow(name, me);
   const wishedAt = monotonicMs();
   const conversation = me.connect(friend);
@@ -47,7 +47,7 @@ async function follow(name: string, me: Chatty): Promise<void> {
 }
 
 function note(name: string, how: string): void {
-  if (progress.has(name)) progress.set(name, how);
+  if (progress.has(name)) progress.set(name, { how, at: monotonicMs() });
 }
 
 async function leave(name: string): Promise<void> {
@@ -64,7 +64,10 @@ process.on('message', (message: ToCrowd) => {
     );
   } else if (message.type === 'leave') void leave(message.name);
   else {
-    for (const [name, how] of progress) tell({ type: 'unmet', name, how });
+    for (const [name, { how, at }] of progress) {
+      const agoS = Math.round((monotonicMs() - at) / 1_000);
+      tell({ type: 'unmet', name, how: `${how}, ${agoS} s ago` });
+    }
     void Promise.all([...people.keys()].map(leave)).then(() => tell({ type: 'all-left' }));
   }
 });

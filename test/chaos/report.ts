@@ -16,6 +16,8 @@ export interface Findings {
   readonly talks: readonly TalkResult[];
   /** Until a server that was killed or paused was in no list any more. */
   readonly delistings: readonly Delisting[];
+  /** From the end of the last fault until every pair had met; undefined: some never did. */
+  readonly allMetAfterMs: number | undefined;
   /** From the end of the last fault; undefined: never. */
   readonly equalAfterMs: number | undefined;
   /** From when the last peer had left. */
@@ -75,6 +77,7 @@ export function figuresOf(findings: Findings) {
     },
     killedServerOutAfterMs: out('kill'),
     silentServerOutAfterMs: out('pause'),
+    allMetAfterMs: round(findings.allMetAfterMs),
     tablesEqualAfterMs: round(findings.equalAfterMs),
     tablesEmptyAfterMs: round(findings.emptyAfterMs),
     ghosts: Math.max(...(tables?.map(({ records }) => records) ?? [NaN])),
@@ -122,6 +125,7 @@ export function describeFigures(figures: Figures): string {
     ['the same, other faults at the same time', describe(killed.otherFaultsToo)],
     ['a silent server is off every list, nothing else broken', describe(silent.nothingElseBroken)],
     ['the same, other faults at the same time', describe(silent.otherFaultsToo)],
+    ['all pairs had met after the last fault', seconds(figures.allMetAfterMs)],
     ['tables equal after the last fault', seconds(figures.tablesEqualAfterMs)],
     ['tables empty after the last peer left', seconds(figures.tablesEmptyAfterMs)],
     ['ghosts left', String(figures.ghosts)],

@@ -27,7 +27,9 @@ const REGISTRATIONS = 2;
 const EQUAL_WITHIN_MS = 60_000;
 /** The idle timeout of a peer that nobody heard leave (40 s), and more. */
 const EMPTY_WITHIN_MS = 60_000;
-const ALL_MET_WITHIN_MS = 60_000;
+/** When nobody has met for so long, those who have not are lost. */
+const NOBODY_MEETS_MS = 60_000;
+const ALL_MET_WITHIN_MS = 300_000;
 const POLL_MS = 100;
 
 export interface StormOptions {
@@ -112,10 +114,10 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   say('peace: everything runs again, and nobody else arrives');
 
   const equal = observer.untilTables(areEqual, EQUAL_WITHIN_MS);
-  await allMet(crowd);
+  const allMetAfterMs = await allMet(crowd);
   const [equalAfterMs, ...results] = await Promise.all([
     equal,
-    ...talks.map((talk) => talk.finish(ALL_MET_WITHIN_MS)),
+    ...talks.map((talk) => talk.finish(NOBODY_MEETS_MS)),
   ]);
   await crowd.leave();
   const emptyAfterMs = await observer.untilTables(
@@ -128,7 +130,8 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   await cluster.stop();
   crowd.end();
   return {
-    ...{ seed, seconds, faults, talks: results, equalAfterMs, emptyAfterMs, tables },
+    ...{ seed, seconds, faults, talks: results },
+    ...{ allMetAfterMs, equalAfterMs, emptyAfterMs, tables },
     pairs: crowd.pairs,
     heldBackMs: crowd.heldBackMs,
     calmUntil: startedAtMonotonic + calmMs,
@@ -137,9 +140,18 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
   };
 }
 
-async function allMet(crowd: Crowd): Promise<void> {
-  const giveUpAt = clock.now() + ALL_MET_WITHIN_MS;
-  while (crowd.pairs.some((pair) => !pair.hasMet) && clock.now() < giveUpAt) {
+/** @returns after how long all had met; undefined if some have not. */
+async function allMet(crowd: Crowd): Promise<number | undefined> {
+  const startedAt = clock.now();
+  let unmet = Infinity;
+  let metAt = startedAt;
+  for (;;) {
+    const now = clock.now();
+    const left = crowd.pairs.filter((pair) => !pair.hasMet).length;
+    if (left === 0) return now - startedAt;
+    if (left < unmet) metAt = now;
+    unmet = left;
+    if (now - metAt > NOBODY_MEETS_MS || now - startedAt > ALL_MET_WITHIN_MS) return undefined;
     await clock.sleep(POLL_MS);
   }
 }
