@@ -36,13 +36,13 @@ describe('what is expected of the laboratory', () => {
     ['symmetric-random × symmetric-random', 'relayed', ['relay']],
     ['symmetric-random × ipv6-firewall', 'relayed', ['relay']],
     ['ipv6-firewall × ipv6-firewall', 'direct', []],
-    ['public × udp-443', 'relayed', ['relay']],
+    ['public × udp-443', 'relayed', ['relay', 'blame']],
     ['udp-443 × no-udp', 'relayed', ['relay', 'tunnel']],
     ['two sites, one subnet', 'direct', []],
-    ['isolated LAN behind masquerade', 'relayed', ['relay']],
+    ['isolated LAN behind masquerade', 'relayed', ['relay', 'blame']],
     ['isolated LAN behind EIM', 'direct', []],
     ['two homes, one CGN with hairpin', 'direct', []],
-    ['two homes, one CGN without', 'relayed', ['relay']],
+    ['two homes, one CGN without', 'relayed', ['relay', 'blame']],
   ] as const)('%s: %s', (name, outcome, needs) => {
     const found = outcomes.find(({ cell }) => cell.name === name);
     expect(found?.expectation).toMatchObject({ outcome, needs });

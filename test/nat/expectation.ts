@@ -7,6 +7,8 @@ export type Need =
   | 'random-ports'
   | 'relay'
   | 'tunnel'
+  /** To know whose network it is that stands in the way. */
+  | 'blame'
   /** Where a router has answered a packet that came early, another port has to be opened. */
   | 'reopening';
 
@@ -32,6 +34,7 @@ export function expectationOf(cell: Cell): Expectation {
         : relayed(
             'both',
             'they see one router from inside, which lets them reach each other neither behind it nor by its outer address',
+            ['blame'],
           );
     case 'apart':
       return apart(modelOf(cell.a).claim, modelOf(cell.b).claim);
@@ -46,7 +49,7 @@ function apart(a: Behaviour, b: Behaviour): Expectation {
   if (silent !== undefined) return relayed(silent, 'no UDP leaves the network', ['tunnel']);
   const strict = blameOf(a.udp === '443', b.udp === '443');
   if (strict !== undefined) {
-    return relayed(strict, 'UDP leaves to port 443 only, where no friend listens');
+    return relayed(strict, 'UDP leaves to port 443 only, where no friend listens', ['blame']);
   }
   const [one, other] = [portsOf(a), portsOf(b)];
   if (one === 'known') {
@@ -101,6 +104,7 @@ export const LATE: Expectation = direct('another port can be opened in time', ['
 
 /** What is not built yet, and what becomes of those who need it. To be emptied. */
 const NOT_YET: ReadonlyMap<Need, string> = new Map<Need, string>([
+  ['blame', 'UDP to 443 only, and a shared router, are not told from any other firewall'],
   ['reopening', 'src/path opens no further port where an early packet has moved the mapping'],
 ]);
 
@@ -112,7 +116,16 @@ export function presentOutcomeOf(
   { outcome, needs }: Expectation,
   missing: ReadonlySet<Need> | ReadonlyMap<Need, string> = NOT_YET,
 ): Outcome {
-  if (!needs.some((need) => missing.has(need))) return outcome;
-  const unreached = missing.has('relay') || needs.some((need) => need === 'tunnel');
-  return unreached ? 'failed' : 'relayed';
+  const lacks = needs.filter((need) => missing.has(need));
+  if (lacks.length === 0) return outcome;
+  return missing.has('relay') || lacks.includes('tunnel') ? 'failed' : 'relayed';
+}
+
+/** Whose network stands in the way, as each of the two ought to say today. */
+export function presentObstaclesOf({ blame, needs }: Expectation): readonly [a: string, b: string] {
+  if (blame === undefined || needs.some((need) => need === 'blame' && NOT_YET.has(need))) {
+    return ['unknown', 'unknown'];
+  }
+  if (blame === 'both') return ['both', 'both'];
+  return blame === 'a' ? ['own', 'friend'] : ['friend', 'own'];
 }

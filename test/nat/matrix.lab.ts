@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CELLS } from './cells.ts';
-import { expectationOf, LATE, presentOutcomeOf } from './expectation.ts';
+import { expectationOf, LATE, presentObstaclesOf, presentOutcomeOf } from './expectation.ts';
 import { Laboratory } from './laboratory.ts';
 import { type Meeting, Pair, withCell } from './meeting.ts';
 import { cellsOf, optionsOf } from './options.ts';
@@ -46,6 +46,9 @@ describe('two people find each other', () => {
     for (const meeting of meetings) {
       expect(meeting, JSON.stringify(meeting)).toMatchObject({ outcome: present });
       if (present !== 'failed') expect(meeting.agree, JSON.stringify(meeting)).toBe(true);
+      if (present === 'relayed') {
+        expect(meeting.obstacles).toEqual(presentObstaclesOf(expectation));
+      }
     }
   });
 });

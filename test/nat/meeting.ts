@@ -15,6 +15,8 @@ const GUESS_MS = 45_000;
 /** Nobody is connected by then who is not so at all. */
 const HOPELESS_MS = 5_000;
 const ANSWER_MS = 5_000;
+/** A direct path is looked for 12 s before it is said what stands in the way. */
+const OBSTACLE_MS = 25_000;
 const TROUBLE_CHARACTERS = 200;
 
 /** Where one of the two is. */
@@ -37,6 +39,8 @@ export interface Meeting {
   readonly agree: boolean;
   /** What each side calls the other's address, at the end. */
   readonly remotes: readonly [a: string, b: string];
+  /** Whose network stands in the way of a direct path, as each side says; only asked if relayed. */
+  readonly obstacles?: readonly [a: string, b: string];
   /** What went wrong, for people. */
   readonly trouble?: string;
 }
@@ -85,6 +89,7 @@ export class Pair {
     await b.until(() => hasDelivered(b, 1), patienceMs);
     if (hoped === 'direct') await this.settled(patienceMs);
     const heard = await this.#talk();
+    if (hoped === 'relayed' && heard) await this.#obstacles();
     return this.#report(heard);
   }
 
@@ -128,6 +133,14 @@ export class Pair {
     return a === b && a !== undefined;
   }
 
+  /** Waits until both have said what stands in the way. */
+  async #obstacles(): Promise<void> {
+    const told = this.people.map((person) =>
+      person.until(() => person.first('obstacle') !== undefined, OBSTACLE_MS),
+    );
+    await Promise.all(told);
+  }
+
   async #delay(lateMs: number): Promise<void> {
     const { a, b } = this;
     await b.until(() => b.first('waiting') !== undefined, SETTLED_MS);
@@ -162,6 +175,7 @@ export class Pair {
       ...(directMs === undefined || outcome !== 'direct' ? {} : { directMs }),
       agree: this.agrees,
       remotes: [remoteOf(a), remoteOf(b)],
+      ...(outcome === 'relayed' ? { obstacles: [obstacleOf(a), obstacleOf(b)] as const } : {}),
       ...(trouble === '' ? {} : { trouble }),
     };
   }
@@ -238,6 +252,11 @@ function isOnDirect(said: { readonly [field: string]: unknown }): boolean {
 function remoteOf({ path }: Person): string {
   const remote = path?.['remote'];
   return typeof remote === 'string' ? remote : '';
+}
+
+function obstacleOf(person: Person): string {
+  const whose = person.first('obstacle')?.['whose'];
+  return typeof whose === 'string' ? whose : 'nothing said';
 }
 
 function isDirect({ path }: Person): boolean {
