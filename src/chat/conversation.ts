@@ -6,6 +6,7 @@ import { stripControl } from '../base/name.ts';
 import { shellWord } from '../base/shell-word.ts';
 import type { RelayLimit } from '../path/index.ts';
 import type { ConnectionInfo, FriendLink } from '../peer/friend-link.ts';
+import type { GuessProgress } from '../path/index.ts';
 import type { Obstacle } from '../peer/obstacle.ts';
 import type { LinkEvents, PeerNode } from '../peer/peer-node.ts';
 import { formatSession } from '../rpc/session-id.ts';
@@ -61,6 +62,8 @@ export type ConversationEvent =
   | { readonly type: 'left'; readonly reason: string }
   /** No direct path was found, for this reason; where there is a relay, it goes on. */
   | ({ readonly type: 'obstacle' } & Obstacle)
+  /** Ports are guessed, since ordinary checks found no direct path; every 2 s, and when it is over. */
+  | ({ readonly type: 'guessing' } & GuessProgress)
   /** The relaying server drops what is more than it allows. */
   | { readonly type: 'relay-limited'; readonly limit: RelayLimit }
   | { readonly type: 'reconnecting' }
@@ -324,6 +327,7 @@ export class Conversation {
           ),
         ),
       obstacle: (obstacle) => this.#events.push({ type: 'obstacle', ...obstacle }),
+      guessing: (progress) => this.#events.push({ type: 'guessing', ...progress }),
       relayLimited: (limit) => this.#events.push({ type: 'relay-limited', limit }),
       fault: (error) => this.#report(error),
       greeting: (session, friendConversation) =>

@@ -166,6 +166,7 @@ export class ChatRun {
         break;
       }
       case 'obstacle':
+      case 'guessing':
       case 'relay-limited':
         this.#show(event);
         break;

@@ -28,6 +28,10 @@ function fieldsOf(event: ShownEvent): Record<string, unknown> | undefined {
       return { from: event.from, id: event.id, text: event.text, session: event.session };
     case 'delivered':
       return { id: event.id };
+    case 'guessing': {
+      const { plan, state, probes, elapsedMs } = event;
+      return { plan, state, probes, elapsedMs: Math.round(elapsedMs) };
+    }
     case 'obstacle':
       return { whose: event.whose, reason: event.reason, hint: event.hint };
     case 'relay-limited':

@@ -66,6 +66,8 @@ export class LineScreen implements Screen {
         return [`Message ${event.id} has arrived.`];
       case 'friend-ended':
         return [`${friend} will write no more.`];
+      case 'guessing':
+        return guessing(event);
       case 'obstacle':
         return [`No direct way was found: ${event.reason}.`, event.hint];
       case 'relay-limited':
@@ -151,4 +153,11 @@ function inWords(info: PathInfo): string {
   return info.path === 'direct'
     ? `directly (${where})`
     : `through a relay (${where}), which cannot read what you write`;
+}
+
+/** Found ways are told as the path they are. */
+function guessing({ state, probes }: Extract<ShownEvent, { type: 'guessing' }>): string[] {
+  if (state === 'found') return [];
+  if (state === 'given-up') return [`Guessing ports found no direct way (${probes} tried).`];
+  return [`A router hides its port: guessing (${probes} tried) …`];
 }

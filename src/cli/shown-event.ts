@@ -13,6 +13,7 @@ type Passed = Extract<
       | 'delivered'
       | 'friend-ended'
       | 'obstacle'
+      | 'guessing'
       | 'relay-limited'
       | 'reconnecting'
       | 'disconnected';
