@@ -1,4 +1,4 @@
-import { type Address, sameAddress } from '../base/address.ts';
+import { type Address, sameAddress, scopeOf } from '../base/address.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
 import type { Candidate } from './candidate.ts';
@@ -277,9 +277,28 @@ export class PathAgent {
     // A server's word must not end a path that works: it is believed when there is none.
     if (isNew && this.#selection.best()?.answered !== true) this.#adoptCredentials();
     const added = this.#checklist.tell(candidates, this.#now);
+    this.#doubtLeft(candidates);
     for (const pair of added) pair.startRound(this.#now);
     if (this.#round !== undefined && added.length > 0) this.#round.endsAt = this.#now + ROUND_MS;
     if (this.state === 'failed') this.#schedulePunch();
+  }
+
+  /**
+   * Every server is told the same addresses on the friend's LAN, and tells them: the friend has left
+   * one that is not among them any more. A check asks whether that is so; until it is answered, any
+   * other path is better.
+   */
+  #doubtLeft(candidates: readonly Candidate[]): void {
+    const isOnLan = (address: Address): boolean => scopeOf(address.host) === 'private';
+    const hosts = candidates.filter(({ kind, address }) => kind === 'host' && isOnLan(address));
+    if (hosts.length === 0) return;
+    for (const pair of this.#checklist) {
+      const isTold = hosts.some(({ address }) => sameAddress(address, pair.remote));
+      if (pair.kind !== 'host' || !isOnLan(pair.remote) || isTold) continue;
+      if (!pair.answered || pair.doubted) continue;
+      pair.doubt();
+      pair.dueAt = this.#now;
+    }
   }
 
   #onRelay(remote: Address): void {

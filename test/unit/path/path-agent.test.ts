@@ -118,6 +118,30 @@ describe('checking candidates', () => {
     expect(harness.checks(PUBLIC).at(-1)?.at).toBeGreaterThan(5100);
   });
 
+  it('leaves an address on the LAN that servers tell of no more, unless it answers', () => {
+    const harness = new Harness([candidate('host', LAN), candidate('srflx', PUBLIC)]);
+    harness.runUntil(100);
+    harness.establish(LAN, true);
+    harness.establish(PUBLIC);
+    const best = (): string => formatAddress(harness.agent.selected()?.remote ?? address(PUBLIC));
+    expect(best()).toBe(LAN);
+    const tell = (...told: string[]): void => {
+      const candidates = [candidate('srflx', PUBLIC), ...told.map((to) => candidate('host', to))];
+      harness.step({ type: 'remote-candidates', candidates, credentials: REMOTE });
+    };
+    // Whoever has none to tell of may be a server that is told of none.
+    tell();
+    tell('192.168.1.99:7000', LAN);
+    expect(best()).toBe(LAN);
+    const before = harness.checks(LAN).length;
+    tell('192.168.1.99:7000');
+    tell('192.168.1.99:7000');
+    expect(best()).toBe(PUBLIC);
+    expect(harness.checks(LAN)).toHaveLength(before + 1);
+    harness.receive(harness.answer(LAN, { answered: true, lan: true }), LAN);
+    expect(best()).toBe(LAN);
+  });
+
   it('starts rounds over no more often than every 5 s when told the same again', () => {
     const harness = new Harness([candidate('srflx', PUBLIC)]);
     harness.runUntil(12_100);
