@@ -230,7 +230,9 @@ export class FriendPath implements Carrier {
   }
 
   /** What the NATs do has become known, or was asked anew. */
-  natKnown(input: Extract<PortGuessInput, { type: 'own-nat' | 'friend-nat' }>): void {
+  natKnown(
+    input: Extract<PortGuessInput, { type: 'own-nat' | 'friend-nat' | 'network-changed' }>,
+  ): void {
     if (!this.#closed) this.#options.guesser?.step(input);
   }
 

@@ -221,7 +221,10 @@ export class PathHost {
 
   /** This computer may be on another network: what was known of it is found out anew. */
   networkChanged(): void {
-    for (const path of [...this.#paths.keys()]) path.step({ type: 'network-changed' });
+    for (const path of [...this.#paths.keys()]) {
+      path.step({ type: 'network-changed' });
+      path.natKnown({ type: 'network-changed' });
+    }
     this.nat.networkChanged();
   }
 
