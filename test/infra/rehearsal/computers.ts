@@ -42,9 +42,10 @@ export class Computers implements Machines {
   async stopped(instance: Instance): Promise<void> {
     const host = await this.#hosts.get(instance.instanceId)?.catch(() => undefined);
     this.#hosts.delete(instance.instanceId);
-    await host?.stop();
+    const inTime = await host?.stop();
     await this.#internet.leave(instance);
-    this.#aws?.note('stopped', instance.instanceId);
+    const last = (await host?.console())?.trim().split('\n').slice(-5).join('\n');
+    this.#aws?.note(inTime === false ? 'killed' : 'stopped', instance.instanceId, last);
   }
 
   addressesChanged(): void {

@@ -77,15 +77,20 @@ export class Host {
     }));
   }
 
-  /** Shuts it down as EC2 does: services get their time. */
-  async stop(): Promise<void> {
+  /** Shuts it down as EC2 does: services get their time. Whether that was enough for them. */
+  async stop(): Promise<boolean> {
+    let inTime = true;
     // Else nsenter, whose child a system that goes down stops first, would stop itself with it.
     this.#leaving.abort();
     this.#process.kill('SIGTERM');
-    const timer = setTimeout(() => this.#process.kill('SIGKILL'), STOP_MS);
+    const timer = setTimeout(() => {
+      inTime = false;
+      this.#process.kill('SIGKILL');
+    }, STOP_MS);
     if (this.#process.exitCode === null && this.#process.signalCode === null) await this.#ended;
     clearTimeout(timer);
     await run('umount', ['--lazy', join(this.#folder, 'root')]);
+    return inTime;
   }
 
   /** What it wrote to its console. */

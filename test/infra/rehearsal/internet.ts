@@ -144,7 +144,6 @@ export class Internet {
     await ip('link', 'add', device, 'type', 'veth', 'peer', 'eth0', 'netns', namespace);
     await ip('address', 'add', `${GATEWAY}/32`, 'dev', device);
     await ip('link', 'set', device, 'up');
-    await ip('address', 'add', `${GATEWAY6}/64`, 'dev', device, 'nodad');
     if (mac !== undefined) await ip('-n', namespace, 'link', 'set', 'eth0', 'address', mac);
     for (const address of addresses) {
       await ip(
@@ -167,7 +166,10 @@ export class Internet {
     this.#addresses.set(device, addresses);
   }
 
+  /** The way to whoever is behind this device, which has to be up. */
   async #routes(device: string, addresses: readonly string[]): Promise<void> {
+    // A device that was down has lost its IPv6 addresses.
+    await ip('address', 'replace', `${GATEWAY6}/64`, 'dev', device, 'nodad');
     for (const address of addresses) {
       const family = isIpv6(address) ? ['-6'] : [];
       await ip(...family, 'route', 'replace', address, 'dev', device);

@@ -224,6 +224,7 @@ export class Rehearsal {
         { role: 'balancer', old: ids(before.balancer), new: ids(after.balancer) },
       ]);
       if (wrong.length > 0) throw new Failure(wrong.join('\n'));
+      this.#tellStops(tell, from);
       tell('every new host was ready before an old one of its kind went or an address moved');
       await this.#runNewer([...after.server, ...after.balancer]);
       tell('every host runs the new version');
@@ -285,6 +286,18 @@ export class Rehearsal {
           `${role} ${instanceId}: launched at ${seconds(launched)}, its gate passed ${seconds(passed - launched)} later`,
         );
       }
+    }
+  }
+
+  #tellStops(tell: (line: string) => void, from: number): void {
+    const events = this.#aws.events.slice(from);
+    for (const { subject, at, event, detail } of events) {
+      if (event !== 'stopped' && event !== 'killed') continue;
+      const asked = events.find(
+        (one) => one.event === 'ec2 TerminateInstances' && one.subject === subject,
+      );
+      tell(`${subject} was ${event} ${seconds(at - (asked?.at ?? at))} after it was told to end`);
+      if (event === 'killed') throw new Failure(`${subject} did not end by itself:\n${detail}`);
     }
   }
 
