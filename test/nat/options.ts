@@ -20,7 +20,7 @@ const REPRESENTATIVE: readonly string[] = [
   'eim-adf × symmetric-random',
   'eim-apdf × symmetric-sequential',
   'masquerade × masquerade',
-  'masquerade × symmetric-random',
+  'eim-apdf × symmetric-random',
   'masquerade × cgn',
   'public × udp-443',
   'masquerade × no-udp',

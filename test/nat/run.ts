@@ -50,9 +50,9 @@ async function main(): Promise<number> {
   const [code] = (await once(child, 'exit')) as [number | null];
   // What it was killed before it could take away.
   await removeAbandoned();
-  const cells = (await takePart(results, 'cells')) as CellResult[] | undefined;
+  const cells = ((await takePart(results, 'cells')) ?? []) as CellResult[];
   const endurance = (await takePart(results, 'endurance')) as Endurance | undefined;
-  if (cells !== undefined) {
+  if (cells.length > 0 || endurance !== undefined) {
     const found = { seed, at: new Date().toISOString(), cells, endurance };
     await writeFile(results, `${JSON.stringify(found, null, 2)}\n`);
     console.log(`\n${describeResults(found)}`);
