@@ -10,7 +10,7 @@ import { addressesFromWire } from '../../../src/rpc/wire-address.ts';
 import { formatAddress } from '../../../src/base/address.ts';
 import { within } from './deadline.ts';
 
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 const POLL_MS = 50;
 
 /** A load balancer or a rendezvous server as the process of its command. */
