@@ -26,6 +26,7 @@ import type { RelayRoute } from './relay-client.ts';
 import { relayRoutes } from './relay-routes.ts';
 import { ServerPool, type ServerPoolInput } from './server-pool.ts';
 import type { Tunnel } from './tunnel.ts';
+import { UdpReturn } from './udp-return.ts';
 import { Whereabouts } from './whereabouts.ts';
 
 /** How many servers' reasons are told where none can be registered on. */
@@ -99,6 +100,7 @@ export class PeerNode {
   readonly #paths: PathHost;
   readonly #held: HeldInitials;
   readonly #whereabouts: Whereabouts<Registration>;
+  readonly #udpReturn: UdpReturn<Registration>;
   readonly #watch: NetworkWatch;
   #timer: Timer | undefined;
   #closed = false;
@@ -125,6 +127,13 @@ export class PeerNode {
       observe: (address) => this.#paths.observe(address),
       silent: ({ server: { id } }) => this.#step({ type: 'silent', id }),
       heard: ({ server: { id } }) => this.#step({ type: 'heard', id }),
+    });
+    this.#udpReturn = new UdpReturn({
+      clock: options.clock,
+      signal: this.#abort.signal,
+      stands: (registration) => this.#isCurrent(registration) && registration.tunnel !== undefined,
+      observe: (address) => this.#paths.observe(address),
+      answered: (registration) => this.#register(registration.server, registration),
     });
     this.#watch = new NetworkWatch({
       clock: options.clock,
@@ -269,12 +278,14 @@ export class PeerNode {
     this.#options.events.noServer(new Map([...this.#discovery.failures, ...this.#serverFailures]));
   }
 
-  #register(server: Server): void {
+  /** @param before by tunnel: it stands until the new one, by UDP, does. */
+  #register(server: Server, before?: Registration): void {
     const { clock, name, session, logger, events } = this.#options;
     const { id } = server;
     const registration = new Registration(server, {
       endpoint: this.#endpoint,
       clock,
+      udpOnly: before !== undefined,
       presence: {
         name,
         session,
@@ -285,15 +296,25 @@ export class PeerNode {
       events: {
         registered: (observed) => {
           const { remote } = registration;
+          if (before !== undefined && !this.#isCurrent(before)) {
+            registration.leave();
+            return;
+          }
           this.#registrations.set(id, {
             registration,
             ...(observed === undefined ? {} : { observed }),
           });
+          if (before !== undefined) {
+            before.leave();
+            // What was wished for meanwhile, and matches with what is known of this peer now.
+            for (const { wish } of this.#links.values()) registration.wish(wish, false);
+          }
           this.#serverFailures.clear();
           this.#step({ type: 'registered', id });
           events.servers(this.#pool.known);
-          if (remote !== undefined) events.registered(remote, observed);
+          if (remote !== undefined && before === undefined) events.registered(remote, observed);
           void this.#whereabouts.begin(registration);
+          if (registration.tunnel !== undefined) void this.#udpReturn.watch(registration);
           if (observed !== undefined) this.#paths.nat.seenAt(observed);
         },
         match: (found) => this.#match(found),
@@ -304,6 +325,8 @@ export class PeerNode {
         },
         moving: () => this.#step({ type: 'moving', id }),
         ended: (error, retryAfterMs) => {
+          // Another has taken its place, or it was to take one's and did not come about.
+          if (!this.#isCurrent(registration)) return;
           this.#registrations.delete(id);
           logger.debug('registration ended', { server: id, reason: error.message });
           this.#step({
@@ -316,7 +339,11 @@ export class PeerNode {
         },
       },
     });
-    this.#registrations.set(id, { registration });
+    if (before === undefined) this.#registrations.set(id, { registration });
+  }
+
+  #isCurrent(registration: Registration): boolean {
+    return this.#registrations.get(registration.server.id)?.registration === registration;
   }
 
   /** This computer is on another network, perhaps: servers and friends are to know at once. */

@@ -15,6 +15,8 @@ export interface RelayRoute {
   readonly address: Address;
   /** Whether it is the tunnel to that address. */
   readonly tunnelled: boolean;
+  /** That tunnel: another one is another way. */
+  readonly tunnel?: object;
   /** `datagram` is ours to keep. */
   send(datagram: Uint8Array): void;
 }
@@ -66,7 +68,11 @@ export class RelayClient {
   offer(offers: readonly RelayOffer[]): void {
     if (this.#closed) return;
     const latest = new Set(offers.map(({ channel }) => channel));
-    for (const offer of offers) if (!this.#relays.has(offer.channel)) this.#add(offer);
+    for (const offer of offers) {
+      const known = this.#relays.get(offer.channel);
+      if (known !== undefined && this.#isStale(known)) this.#drop(offer.channel, known);
+      if (!this.#relays.has(offer.channel)) this.#add(offer);
+    }
     for (const [channel, relay] of [...this.#relays]) {
       if (this.#relays.size > MAX_RELAYS && !latest.has(channel)) this.#drop(channel, relay);
     }
@@ -137,6 +143,13 @@ export class RelayClient {
     };
     this.#relays.set(channel, relay);
     this.#step(relay, { type: 'wanted', wanted: this.#wanted });
+  }
+
+  /** Whether it was bound by a tunnel that this peer has left since. */
+  #isStale({ offer, routes }: Relay): boolean {
+    const [first] = routes;
+    if (first?.tunnel === undefined) return false;
+    return this.#options.routesTo(offer).every(({ tunnel }) => tunnel !== first.tunnel);
   }
 
   #drop(channel: string, relay: Relay): void {

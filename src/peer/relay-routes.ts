@@ -50,6 +50,7 @@ function tunnelRoute(tunnel: Tunnel): RelayRoute {
   return {
     address: tunnel.remote,
     tunnelled: true,
+    tunnel,
     send: (datagram) => tunnel.send(datagram),
   };
 }

@@ -13,6 +13,8 @@ const ANSWER_MS = 3_000;
 const KEEP_ALIVE_MS = 15_000;
 /** The wait before the next of a server's addresses is tried beside the ones before. */
 const NEXT_ADDRESS_MS = 250;
+/** The default of `tunnelAfterMs`. */
+export const TUNNEL_AFTER_MS = 500;
 /** Of one server, so many addresses are tried. */
 const MAX_ADDRESSES = 8;
 
@@ -23,8 +25,9 @@ export interface ServerDialOptions {
   /**
    * How long UDP has for itself before the tunnel is tried beside it. 500 ms are more than most
    * round trips, and less than people notice; where they are not, the tunnel is only a spare.
+   * Undefined: there is to be none.
    */
-  readonly tunnelAfterMs: number;
+  readonly tunnelAfterMs: number | undefined;
   /** Takes what came by the tunnel that was made. */
   readonly received: (datagram: Uint8Array, tunnel: Tunnel) => void;
 }
@@ -78,8 +81,8 @@ export async function dialServer(server: Server, options: ServerDialOptions): Pr
   try {
     return await Promise.any([
       ...usable.map((remote, index) => attempt(remote, index * NEXT_ADDRESS_MS, false)),
-      ...usable.map((remote, index) =>
-        attempt(remote, tunnelAfterMs + index * NEXT_ADDRESS_MS, true),
+      ...(tunnelAfterMs === undefined ? [] : usable).map((remote, index) =>
+        attempt(remote, (tunnelAfterMs ?? 0) + index * NEXT_ADDRESS_MS, true),
       ),
     ]);
   } catch (error) {

@@ -2,17 +2,19 @@
  * A home router in user space, for the process that loads this before its program: each UDP socket is
  * seen at other ports than its own, and hears only those it has sent something to (RFC 4787: address-
  * and port-dependent filtering). NAT_MAPPING=symmetric gives each destination a port of its own
- * (address- and port-dependent mapping), otherwise all share one. The first NAT_LOSES datagrams to
- * each destination get lost.
+ * (address- and port-dependent mapping), otherwise all share one. The first NAT_LOSES STUN messages
+ * to each destination get lost.
  */
 import { createSocket, type RemoteInfo, Socket } from 'node:dgram';
 
 const symmetric = process.env['NAT_MAPPING'] === 'symmetric';
 const loses = Number(process.env['NAT_LOSES'] ?? 0);
+/** RFC 9443 §2. */
+const MAX_STUN_FIRST_BYTE = 3;
 
 interface Mapping {
   readonly outside: Socket;
-  /** By address, how many datagrams went there. */
+  /** By address, how many STUN messages went there. */
   readonly sent: Map<string, number>;
 }
 
@@ -50,10 +52,11 @@ Object.assign(Socket.prototype, {
     if (host.includes(':')) return undefined;
     const destination = `${host}:${port}`;
     const { outside, sent } = mappingFor(this, destination);
-    const count = (sent.get(destination) ?? 0) + 1;
+    const isStun = (datagram[0] ?? 0) <= MAX_STUN_FIRST_BYTE;
+    const count = (sent.get(destination) ?? 0) + (isStun ? 1 : 0);
     sent.set(destination, count);
     // The caller may use its memory again.
-    if (count > loses) outside.send(Buffer.from(datagram), port, host);
+    if (!isStun || count > loses) outside.send(Buffer.from(datagram), port, host);
     return undefined;
   },
   emit(this: Socket, ...args: unknown[]): unknown {
