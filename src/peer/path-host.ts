@@ -125,7 +125,7 @@ export class PathHost {
   punch(
     match: Match,
     options: {
-      readonly onLoopback: boolean;
+      readonly onLoopback: () => boolean;
       /** The ways to a relaying server, best first. */
       routesTo?(offer: RelayOffer): readonly RelayRoute[];
       readonly events: FriendPathEvents;
@@ -140,7 +140,10 @@ export class PathHost {
         // Exactly one of two sides (RFC 8445 §6.1.1), whichever was started first.
         controlling: compareBytes(this.#ownFingerprint, match.key) < 0,
         families: new Set(this.#endpoint.addresses.map(familyOf)),
-        onLoopback: options.onLoopback,
+        // That servers see us there may turn out later.
+        get onLoopback() {
+          return options.onLoopback();
+        },
         random: this.#random,
       },
       this.#clock.now(),

@@ -426,7 +426,7 @@ export class PeerNode {
       ownFingerprint: identity.fingerprint,
       punch: (match: Match, events): FriendPath =>
         this.#paths.punch(match, {
-          onLoopback: this.#onLoopback(),
+          onLoopback: () => this.#onLoopback(),
           routesTo: (offer) => this.#relayRoutes(offer),
           events: { ...events, opened: () => this.#releaseHeld() },
         }),

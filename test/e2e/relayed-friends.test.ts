@@ -113,7 +113,7 @@ describe('two peers without a direct path', () => {
 });
 
 describe('two peers whose network lets no UDP through', () => {
-  it('are registered by tunnel, and talk by it', async () => {
+  it('are registered by tunnel, and talk by it, until UDP gets through', async () => {
     network = 'no UDP';
     const gus = await Somebody.open(cluster, 'gus');
     const left = gus.connect('hal');
@@ -123,5 +123,9 @@ describe('two peers whose network lets no UDP through', () => {
     for (const each of pair) expect((await each.until('connected')).path).toBe('relay');
     await say(pair, 0, 100);
     await expectHeard(pair, 100);
+    network = 'all';
+    for (const each of pair) await each.until('path', ({ path }) => path === 'direct');
+    await say(pair, 100, 200);
+    await expectHeard(pair, 200);
   });
 });
