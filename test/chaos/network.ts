@@ -1,21 +1,15 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import {
+  inside,
+  ip,
+  makeNamespace,
+  ownPrefix,
+  removeAbandoned,
+  removeNamespaces,
+} from '../support/namespaces.ts';
 
-const run = promisify(execFile);
-const PREFIX = 'chaos';
+/** Begins the names of its namespaces. */
+const CHAOS = 'chaos';
 const HUB = 'hub';
-
-/** What is missing for a network of one's own here; undefined where nothing is. */
-export async function missing(): Promise<string | undefined> {
-  if (process.platform !== 'linux') return 'Linux';
-  if (process.getuid?.() !== 0) return 'root (network namespaces are made)';
-  try {
-    await ip('netns', 'list');
-    return undefined;
-  } catch (error) {
-    return `the ip command of iproute2 (${error instanceof Error ? error.message : String(error)})`;
-  }
-}
 
 /**
  * Computers joined by one router, each a network namespace, and so is the router. Between two of
@@ -33,8 +27,8 @@ export class Network {
 
   /** Makes it, after those whose makers are gone have been removed. */
   static async create(hosts: readonly string[]): Promise<Network> {
-    await removeAbandoned();
-    const network = new Network(`${PREFIX}${process.pid}`, hosts);
+    await removeAbandoned(CHAOS);
+    const network = new Network(ownPrefix(CHAOS), hosts);
     try {
       await network.#create();
       return network;
@@ -54,7 +48,7 @@ export class Network {
 
   /** What a command line begins with that is to run on this computer. */
   on(host: string): readonly [command: string, ...args: string[]] {
-    return ['ip', 'netns', 'exec', this.#namespace(host)];
+    return inside(this.#namespace(host));
   }
 
   /** The same for the router, which reaches everybody whatever is cut. */
@@ -72,23 +66,21 @@ export class Network {
 
   /** Ends what still runs in it, and takes it away. */
   async remove(): Promise<void> {
-    await removeNamespaces((name) => name.startsWith(`${this.#prefix}-`));
+    await removeNamespaces((name) => name.startsWith(this.#prefix));
   }
 
   async #create(): Promise<void> {
     const hub = this.#namespace(HUB);
-    await ip('netns', 'add', hub);
-    await ip('-n', hub, 'link', 'set', 'lo', 'up');
-    await run('ip', ['netns', 'exec', hub, 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1']);
+    await makeNamespace(hub);
+    await ip('netns', 'exec', hub, 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1');
     for (const host of this.#hosts) {
       const name = this.#namespace(host);
       const router = this.#address(host, 1);
-      await ip('netns', 'add', name);
+      await makeNamespace(name);
       await ip('-n', hub, 'link', 'add', host, 'type', 'veth', 'peer', 'eth0', 'netns', name);
       await ip('-n', hub, 'address', 'add', `${router}/30`, 'dev', host);
       await ip('-n', hub, 'link', 'set', host, 'up');
       await ip('-n', name, 'address', 'add', `${this.addressOf(host)}/30`, 'dev', 'eth0');
-      await ip('-n', name, 'link', 'set', 'lo', 'up');
       await ip('-n', name, 'link', 'set', 'eth0', 'up');
       await ip('-n', name, 'route', 'add', 'default', 'via', router);
     }
@@ -102,50 +94,10 @@ export class Network {
   }
 
   #namespace(host: string): string {
-    return `${this.#prefix}-${host}`;
+    return this.#prefix + host;
   }
 
   #address(host: string, last: number): string {
     return `10.77.${this.#hosts.indexOf(host)}.${last}`;
   }
-}
-
-/** Takes away the networks of runs that were killed before they could. */
-async function removeAbandoned(): Promise<void> {
-  await removeNamespaces((name) => {
-    const maker = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    return maker !== undefined && !isAlive(Number(maker));
-  });
-}
-
-async function removeNamespaces(wanted: (name: string) => boolean): Promise<void> {
-  const names = (await ip('netns', 'list')).split('\n').map((line) => line.split(' ')[0] ?? '');
-  for (const name of names.filter(wanted)) {
-    const pids = (await ip('netns', 'pids', name)).split('\n').filter((line) => line !== '');
-    for (const pid of pids.map(Number)) {
-      if (pid !== process.pid) kill(pid);
-    }
-    await ip('netns', 'del', name).catch(() => undefined);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended by itself.
-  }
-}
-
-async function ip(...args: string[]): Promise<string> {
-  return (await run('ip', args)).stdout;
 }

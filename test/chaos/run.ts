@@ -11,8 +11,9 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { missing } from '../support/namespaces.ts';
 import { HOSTS } from './faults.ts';
-import { missing, Network } from './network.ts';
+import { Network } from './network.ts';
 import { breachesOf, describeFigures, figuresOf } from './report.ts';
 import { storm } from './storm.ts';
 
@@ -33,7 +34,7 @@ if (numbers.some((number) => !(number >= 0))) throw new RangeError('a number is 
 process.exitCode = values.inside === undefined ? await outside() : await inside(values.inside);
 
 async function outside(): Promise<number> {
-  const lacking = await missing();
+  const lacking = await missing('ip');
   if (lacking !== undefined) {
     console.error(`NO CHAOS WAS RUN: it needs ${lacking}.`);
     return process.env['CI'] === 'true' ? 1 : 0;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { ChildProgram } from '../../src/cli/child-program.ts';
+import { isAlive } from '../support/process.ts';
 import { Person } from './support/person.ts';
 import { runCommand } from './support/run-command.ts';
 import { within } from './support/deadline.ts';
@@ -35,15 +36,6 @@ async function startLocal(...args: string[]): Promise<{ local: ChildProgram; rea
   programs.push(local);
   const ready = await within(READY_MS, 'ready', local.event('ready'), () => [local.stderr]);
   return { local, ready: ready as unknown as Ready };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 describe('chatty-local demo', () => {

@@ -14,6 +14,7 @@ import {
 import { OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
 import { readTlsDirectory } from '../../src/rpc/tls-files.ts';
 import { unary } from '../../src/rpc/unary-call.ts';
+import { isAlive } from '../support/process.ts';
 import { within } from './support/deadline.ts';
 import { everybodyLeaves, Person } from './support/person.ts';
 import { clustersOf, type Daemon, RealCluster } from './support/real-cluster.ts';
@@ -285,12 +286,3 @@ describe('several servers under a supervisor', () => {
     expect(stderr).toMatch(/ca\.pem: there is no such file/);
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

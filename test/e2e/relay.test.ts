@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import type { Address } from '../../src/base/address.ts';
 import {
   encodeRelayFrame,
@@ -10,25 +10,16 @@ import {
 } from '../../src/path/relay-frame.ts';
 import type { RelayOffer } from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
 import { addressFromWire } from '../../src/rpc/wire-address.ts';
-import {
-  type ClusterSecrets,
-  clusterSecrets,
-  eventually,
-  TestCluster,
-  type TestPeer,
-} from './rendezvous-support.ts';
+import { eventually, type TestCluster, type TestPeer } from './rendezvous-support.ts';
+import { eachWithCluster } from './support/each-cluster.ts';
 
-let secrets: ClusterSecrets;
 let cluster: TestCluster;
 const sockets: Socket[] = [];
 
-beforeAll(async () => {
-  secrets = await clusterSecrets();
-});
+eachWithCluster((made) => (cluster = made));
 
-afterEach(async () => {
+afterEach(() => {
   for (const socket of sockets.splice(0)) socket.close();
-  await cluster.end();
 });
 
 /** One side of a relay: what it sends and gets, from the socket of its registration or from another. */
@@ -120,7 +111,6 @@ async function meet(
 
 describe('two peers on one server', () => {
   it('talk by it at once, from the sockets that they registered from', async () => {
-    cluster = new TestCluster(secrets);
     const server = await cluster.server();
     const { alice, bob, offers } = await meet([server]);
     expect(offers.alice.map(({ serverId }) => serverId)).toEqual([server.id]);
@@ -133,7 +123,6 @@ describe('two peers on one server', () => {
   });
 
   it('are offered no relay where one of them refuses it', async () => {
-    cluster = new TestCluster(secrets);
     const server = await cluster.server();
     const { offers } = await meet([server], { relayRefused: true });
     expect(offers).toEqual({ alice: [], bob: [] });
@@ -143,7 +132,6 @@ describe('two peers on one server', () => {
 
 describe('two peers on two servers', () => {
   it('are both offered the two, that of whoever came second first', async () => {
-    cluster = new TestCluster(secrets);
     await cluster.balancer();
     const servers = [await cluster.server(), await cluster.server()];
     const { alice, bob, bobDials, offers, there } = await meet(servers);
@@ -166,7 +154,6 @@ describe('two peers on two servers', () => {
   });
 
   it('talk from where no server has seen them, once they have proven that they receive there', async () => {
-    cluster = new TestCluster(secrets);
     await cluster.balancer();
     const servers = [await cluster.server(), await cluster.server()];
     const { bob, there } = await meet(servers);
@@ -184,7 +171,6 @@ describe('two peers on two servers', () => {
   });
 
   it('are offered addresses to reach, also of servers that listen on every address', async () => {
-    cluster = new TestCluster(secrets);
     await cluster.balancer();
     const listen = [{ host: '0.0.0.0', port: 0 }];
     const servers = [await cluster.server({ listen }), await cluster.server({ listen })];
@@ -197,7 +183,6 @@ describe('two peers on two servers', () => {
   });
 
   it('are offered only the server that relays', async () => {
-    cluster = new TestCluster(secrets);
     await cluster.balancer();
     const servers = [
       await cluster.server(),
@@ -221,7 +206,6 @@ describe('what a peer sends ahead', () => {
     ['one server', 1],
     ['two servers', 2],
   ])('comes to its friend with the match, on %s', async (_what, count) => {
-    cluster = new TestCluster(secrets);
     await cluster.balancer();
     for (let index = 0; index < count; index++) await cluster.server();
     const [first, last] = [cluster.servers[0], cluster.servers.at(-1)];
@@ -238,7 +222,6 @@ describe('what a peer sends ahead', () => {
 
 describe('strangers at a relay', () => {
   it('get nothing, and nobody gets anything from them', async () => {
-    cluster = new TestCluster(secrets);
     const server = await cluster.server();
     const { alice, offers } = await meet([server]);
     const one = Side.of(alice, offers.alice[0]);

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { credentials } from '@grpc/grpc-js';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { formatAddress } from '../../src/base/address.ts';
 import type { RendezvousServer } from '../../src/rendezvous/rendezvous-server.ts';
 import { encodeRelayFrame, readRelayFrame, relayProof } from '../../src/path/relay-frame.ts';
@@ -11,27 +11,15 @@ import { TunnelServiceClient } from '../../src/rpc/generated/chatty/v1/tunnel.ts
 import { SkippingClock } from '../unit/quic/skipping-clock.ts';
 import {
   certificateAt,
-  type ClusterSecrets,
-  clusterSecrets,
   eventually,
-  TestCluster,
+  type TestCluster,
   type TestPeer,
 } from './rendezvous-support.ts';
+import { eachWithCluster } from './support/each-cluster.ts';
 
-let secrets: ClusterSecrets;
 let cluster: TestCluster;
 
-beforeAll(async () => {
-  secrets = await clusterSecrets();
-});
-
-beforeEach(() => {
-  cluster = new TestCluster(secrets);
-});
-
-afterEach(async () => {
-  await cluster.end();
-});
+eachWithCluster((made) => (cluster = made));
 
 /** What a peer gets of a relay, and how it sends there. */
 function sideOf(peer: TestPeer, offer: RelayOffer | undefined) {

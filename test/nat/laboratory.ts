@@ -1,6 +1,7 @@
 import type { Address } from '../../src/base/address.ts';
+import { removeAbandoned } from '../support/namespaces.ts';
 import { Cluster } from './cluster.ts';
-import { Namespaces, removeAbandoned } from './namespaces.ts';
+import { LABORATORY, Namespaces } from './namespaces.ts';
 import { PlainComputer, type PlainSocket } from './plain-computer.ts';
 import { ask, behaviourOf, type Neighbourhood, neighbourhoodOf, type Observer } from './proof.ts';
 import { type Behaviour, modelOf, type RouterType } from './router-types.ts';
@@ -60,7 +61,7 @@ export class Laboratory implements AsyncDisposable {
     seed: number,
     { cluster = true }: { readonly cluster?: boolean } = {},
   ): Promise<Laboratory> {
-    await removeAbandoned();
+    await removeAbandoned(LABORATORY);
     const laboratory = new Laboratory(await Wire.start(seed));
     try {
       await Promise.all(PUBLIC.map((computer) => laboratory.#publicComputer(computer)));

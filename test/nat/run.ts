@@ -9,7 +9,8 @@ import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { missing, removeAbandoned } from './namespaces.ts';
+import { missing, removeAbandoned } from '../support/namespaces.ts';
+import { LABORATORY } from './namespaces.ts';
 import { environmentOf } from './options.ts';
 import { takePart } from './parts.ts';
 import { type CellResult, describeResults, type Endurance, markdownOf } from './results.ts';
@@ -33,7 +34,7 @@ const { values, positionals } = parseArgs({
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const lacking = await missing();
+  const lacking = await missing('ip', 'nft', 'cc');
   if (lacking !== undefined) {
     console.error(`NO NAT WAS TESTED: the laboratory needs ${lacking}.`);
     return process.env['CI'] === 'true' ? 1 : 0;
@@ -49,7 +50,7 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, 'exit')) as [number | null];
   // What it was killed before it could take away.
-  await removeAbandoned();
+  await removeAbandoned(LABORATORY);
   const cells = ((await takePart(results, 'cells')) ?? []) as CellResult[];
   const endurance = (await takePart(results, 'endurance')) as Endurance | undefined;
   if (cells.length > 0 || endurance !== undefined) {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { must } from './command.ts';
+import { must } from '../../support/command.ts';
 
 /** Makes a newer version of an artifact: all is the same but the version it says it is. */
 export async function newerArtifact(artifact: string, target: string): Promise<void> {

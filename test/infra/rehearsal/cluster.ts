@@ -1,6 +1,6 @@
 import type { FakeAws } from '../fake-aws/fake-aws.ts';
 import type { Instance } from '../fake-aws/ec2-instances.ts';
-import { must } from './command.ts';
+import { must } from '../../support/command.ts';
 import type { Computers } from './computers.ts';
 import { inside } from './namespaces.ts';
 import type { Place } from './internet.ts';

@@ -1,8 +1,8 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run } from './command.ts';
-import { isAlive } from './namespaces.ts';
+import { run } from '../../support/command.ts';
+import { isAlive } from '../../support/process.ts';
 
 const NAME = /^chatty-rehearsal-(\d+)-/;
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { must, run, type Outcome } from './command.ts';
+import { must, run, type Outcome } from '../../support/command.ts';
 import { RESOLVER_ADDRESS } from './resolver.ts';
 
 /** How long a host may take to stop, as EC2 is patient for a while. */

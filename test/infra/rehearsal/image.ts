@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { must } from './command.ts';
+import { must } from '../../support/command.ts';
 
 const SUITE = 'bookworm';
 const MIRROR = process.env['CHATTY_REHEARSAL_MIRROR'] ?? 'http://deb.debian.org/debian';

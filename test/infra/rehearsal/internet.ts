@@ -1,7 +1,8 @@
-import { must } from './command.ts';
+import { must } from '../../support/command.ts';
 import { ruleset, type Linked } from './firewall.ts';
 import { METADATA_ADDRESS, macOf } from './metadata.ts';
-import { inside, ip, makeNamespace } from './namespaces.ts';
+import { ip, makeNamespace } from '../../support/namespaces.ts';
+import { inside } from './namespaces.ts';
 import { RESOLVER_ADDRESS } from './resolver.ts';
 import type { Rule } from '../fake-aws/ec2-security-groups.ts';
 import type { Instance } from '../fake-aws/ec2-instances.ts';

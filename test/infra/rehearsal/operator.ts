@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { providerMirror } from '../terraform.ts';
-import { must, run } from './command.ts';
+import { must, run } from '../../support/command.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** Most of what Terraform does here is to wait. */

@@ -1,5 +1,5 @@
 import { providerMirror } from '../terraform.ts';
-import { run } from './command.ts';
+import { run } from '../../support/command.ts';
 
 const PROGRAMS: Readonly<Record<string, string>> = {
   ip: 'iproute2',

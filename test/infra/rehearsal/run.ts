@@ -17,12 +17,12 @@ import { newerArtifact } from './artifacts.ts';
 import { makeFolder, removeFolder } from './folder.ts';
 import { image } from './image.ts';
 import {
-  inside,
   makeNamespace,
   ownPrefix,
   removeAbandoned,
   removeNamespaces,
-} from './namespaces.ts';
+} from '../../support/namespaces.ts';
+import { inside, REHEARSAL } from './namespaces.ts';
 import { Operator } from './operator.ts';
 import { PLANTS, type Plant } from './plant.ts';
 import { Rehearsal } from './rehearsal.ts';
@@ -53,9 +53,9 @@ async function outer(): Promise<number> {
     console.error(`NOTHING WAS REHEARSED: it needs ${missing.join(', ')}.`);
     return process.env['CI'] === 'true' ? 1 : 0;
   }
-  await removeAbandoned();
+  await removeAbandoned(REHEARSAL);
   const order = {
-    prefix: ownPrefix(),
+    prefix: ownPrefix(REHEARSAL),
     folder: await makeFolder(),
     startedAt: Date.now(),
     steps: [],
@@ -67,7 +67,7 @@ async function outer(): Promise<number> {
   try {
     return await direct(order, leave.signal);
   } finally {
-    await removeNamespaces(order.prefix);
+    await removeNamespaces((name) => name.startsWith(order.prefix));
     await removeFolder(order.folder);
   }
 }
