@@ -43,6 +43,13 @@ export const CELLS: readonly Cell[] = [
   ...LAYOUTS,
 ];
 
+/** @throws RangeError for one that there is not. */
+export function cellOf(name: string): Cell {
+  const cell = CELLS.find((each) => each.name === name);
+  if (cell === undefined) throw new RangeError(`there is no ${name}`);
+  return cell;
+}
+
 function layout(
   name: string,
   type: RouterType,

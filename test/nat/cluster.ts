@@ -20,6 +20,8 @@ interface Places {
   /** What a command line begins with that is to run on this computer. */
   readonly on: (computer: string) => readonly [string, ...string[]];
   readonly addressesOf: (computer: string) => readonly [v4: string, v6: string];
+  /** More of what the servers are started with. */
+  readonly serverArgs?: readonly string[];
 }
 
 /** The real daemons, each on a public computer of its own. */
@@ -53,7 +55,7 @@ export class Cluster {
   async start(): Promise<void> {
     this.#directory = await mkdtemp(join(tmpdir(), 'chatty-nat-'));
     await writeClusterPki(join(this.#directory, 'tls'));
-    const { balancers, servers, addressesOf } = this.#places;
+    const { balancers, servers, addressesOf, serverArgs = [] } = this.#places;
     await Promise.all([
       ...balancers.map((each) =>
         this.#launch(each, 'loadbalancer', [
@@ -68,7 +70,7 @@ export class Cluster {
         const known = balancers.flatMap((balancer) => [
           ...['--loadbalancer', `${addressesOf(balancer)[0]}:${CLUSTER_PORT}`],
         ]);
-        return this.#launch(each, 'rendezvous', [...listen, ...known]);
+        return this.#launch(each, 'rendezvous', [...listen, ...known, ...serverArgs]);
       }),
     ]);
   }

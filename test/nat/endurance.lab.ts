@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock as clock } from '../../src/base/clock.ts';
-import { CELLS, type Cell } from './cells.ts';
+import { cellOf } from './cells.ts';
 import { LATE, presentOutcomeOf } from './expectation.ts';
 import { Laboratory } from './laboratory.ts';
 import { type Meeting, Pair, withCell } from './meeting.ts';
@@ -60,7 +60,7 @@ describe.runIf(options.only === undefined)('a conversation', () => {
         await strike();
         const from = clock.now();
         const heard = await pair.talk(RECOVERY_MS);
-        expect(heard, `${name}, after ${after}: ${storyOf(pair)}`).toBe(true);
+        expect(heard, `${name}, after ${after}: ${pair.story}`).toBe(true);
         recoveries.push({ cell: name, after, ms: Math.round(clock.now() - from) });
       };
       await withCell(
@@ -71,9 +71,9 @@ describe.runIf(options.only === undefined)('a conversation', () => {
           const pair = new Pair(laboratory, seats);
           try {
             const { outcome } = await oneAtATime(() => pair.meet('direct', false));
-            expect(outcome, storyOf(pair)).toBe('direct');
+            expect(outcome, pair.story).toBe('direct');
             await trouble(pair, '30 s of silence', () => clock.sleep(SILENCE_MS));
-            expect(lossesOf(pair), storyOf(pair)).toEqual([]);
+            expect(lossesOf(pair), pair.story).toEqual([]);
             await trouble(pair, 'a rebinding of one', () => b.site.rebind());
             await trouble(pair, 'a rebinding of both', () =>
               Promise.all([a.site.rebind(), b.site.rebind()]),
@@ -85,7 +85,7 @@ describe.runIf(options.only === undefined)('a conversation', () => {
               await pair.settled(RECOVERY_MS);
               expect(pair.people.map(({ path }) => path?.['path'])).toEqual(['direct', 'direct']);
             }
-            expect(repeatedIn(pair), storyOf(pair)).toEqual([]);
+            expect(repeatedIn(pair), pair.story).toEqual([]);
           } finally {
             await pair.leave();
           }
@@ -121,12 +121,6 @@ function oneAtATime<Result>(meet: () => Promise<Result>): Promise<Result> {
   return met;
 }
 
-function cellOf(name: string): Cell {
-  const cell = CELLS.find((each) => each.name === name);
-  if (cell === undefined) throw new RangeError(`there is no ${name}`);
-  return cell;
-}
-
 /** Two Linux routers: whoever is late finds the own port taken, and may stay relayed. */
 function mayBeSpoilt(name: string): boolean {
   const { a, b } = cellOf(name);
@@ -147,10 +141,4 @@ function repeatedIn(pair: Pair): unknown[] {
     return ids.filter((id, index) => ids.indexOf(id) !== index);
   };
   return [...twice(pair.a), ...twice(pair.b)];
-}
-
-function storyOf(pair: Pair): string {
-  return pair.people
-    .map((person) => person.events.map((said) => JSON.stringify(said)).join('\n'))
-    .join('\n--\n');
 }

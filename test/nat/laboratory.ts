@@ -21,6 +21,13 @@ const SERVERS_NETWORK = '203.0.113';
 /** The subnets that sites are given; above them are those that are asked for. */
 const SUBNETS = 240;
 
+interface LaboratoryOptions {
+  /** Whether there are daemons on the public computers; default true. */
+  readonly cluster?: boolean;
+  /** More of what the rendezvous servers are started with. */
+  readonly serverArgs?: readonly string[];
+}
+
 interface SiteOptions {
   readonly computers?: number;
   readonly isolated?: boolean;
@@ -42,7 +49,7 @@ export class Laboratory implements AsyncDisposable {
   #addresses = 0;
   #sitesBuilt = 0;
 
-  private constructor(wire: Wire) {
+  private constructor(wire: Wire, serverArgs: readonly string[]) {
     this.wire = wire;
     this.namespaces = new Namespaces();
     this.cluster = new Cluster({
@@ -50,19 +57,17 @@ export class Laboratory implements AsyncDisposable {
       servers: SERVERS,
       on: (computer) => this.namespaces.on(computer),
       addressesOf: (computer) => publicAddressesOf(computer as (typeof PUBLIC)[number]),
+      serverArgs,
     });
   }
 
-  /**
-   * @param seed of ports and losses.
-   * @param options.cluster whether there are daemons on the public computers; default true.
-   */
+  /** @param seed of ports and losses. */
   static async start(
     seed: number,
-    { cluster = true }: { readonly cluster?: boolean } = {},
+    { cluster = true, serverArgs = [] }: LaboratoryOptions = {},
   ): Promise<Laboratory> {
     await removeAbandoned(LABORATORY);
-    const laboratory = new Laboratory(await Wire.start(seed));
+    const laboratory = new Laboratory(await Wire.start(seed), serverArgs);
     try {
       await Promise.all(PUBLIC.map((computer) => laboratory.#publicComputer(computer)));
       await Promise.all([

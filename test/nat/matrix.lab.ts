@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CELLS } from './cells.ts';
+import { cellOf } from './cells.ts';
 import { expectationOf, LATE, presentObstaclesOf, presentOutcomeOf } from './expectation.ts';
 import { Laboratory } from './laboratory.ts';
 import { type Meeting, Pair, withCell } from './meeting.ts';
@@ -57,10 +57,8 @@ describe.runIf(options.only === undefined)('somebody who is late', () => {
   it.each(['masquerade × masquerade', 'masquerade × cgn'])(
     `%s: is reached although the own router has answered for them`,
     async (name) => {
-      const cell = CELLS.find((each) => each.name === name);
-      if (cell === undefined) throw new RangeError(`there is no ${name}`);
       const present = presentOutcomeOf(LATE);
-      await withCell(laboratory, cell, async (seats) => {
+      await withCell(laboratory, cellOf(name), async (seats) => {
         const pair = new Pair(laboratory, seats);
         try {
           const meeting = await pair.meet(present, false, LATE_MS);

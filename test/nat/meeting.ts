@@ -133,6 +133,13 @@ export class Pair {
     return a === b && a !== undefined;
   }
 
+  /** All that the two were told, for people. */
+  get story(): string {
+    return this.people
+      .map(({ events }) => events.map((said) => JSON.stringify(said)).join('\n'))
+      .join('\n--\n');
+  }
+
   /** Waits until both have said what stands in the way. */
   async #obstacles(): Promise<void> {
     const told = this.people.map((person) =>

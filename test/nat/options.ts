@@ -4,6 +4,8 @@ import { CELLS, type Cell } from './cells.ts';
 export interface RunOptions {
   /** All cells, and repetitions. */
   readonly full: boolean;
+  /** Measures what takes long, too. */
+  readonly bench: boolean;
   /** Only cells whose name has one of these in it, separated by commas. */
   readonly only: string | undefined;
   /** How often the two of a cell meet. */
@@ -31,9 +33,17 @@ const REPRESENTATIVE: readonly string[] = [
   'two homes, one CGN without',
 ];
 
-export function environmentOf({ full, only, runs, seed, results }: RunOptions): NodeJS.ProcessEnv {
+export function environmentOf({
+  full,
+  bench,
+  only,
+  runs,
+  seed,
+  results,
+}: RunOptions): NodeJS.ProcessEnv {
   return {
     NAT_FULL: full ? 'yes' : 'no',
+    NAT_BENCH: bench ? 'yes' : 'no',
     NAT_RUNS: String(runs),
     NAT_SEED: String(seed),
     NAT_RESULTS: results,
@@ -44,13 +54,19 @@ export function environmentOf({ full, only, runs, seed, results }: RunOptions): 
 export function optionsOf(env: NodeJS.ProcessEnv): RunOptions {
   const {
     NAT_FULL,
+    NAT_BENCH,
     NAT_RUNS = '1',
     NAT_SEED = '1',
     NAT_RESULTS = 'bench-results/nat.json',
     NAT_ONLY,
   } = env;
   return {
-    ...{ full: NAT_FULL === 'yes', runs: Number(NAT_RUNS), seed: Number(NAT_SEED) },
+    ...{
+      full: NAT_FULL === 'yes',
+      bench: NAT_BENCH === 'yes',
+      runs: Number(NAT_RUNS),
+      seed: Number(NAT_SEED),
+    },
     ...{ results: NAT_RESULTS, only: NAT_ONLY },
   };
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock as clock } from '../../src/base/clock.ts';
-import { CELLS, type Cell } from './cells.ts';
+import { cellOf } from './cells.ts';
 import { Laboratory } from './laboratory.ts';
 import { Pair, type Seat, withCell } from './meeting.ts';
 import { optionsOf } from './options.ts';
@@ -54,11 +54,11 @@ describe.runIf(options.only === undefined)('a conversation', () => {
           const from = clock.now();
           const heard = await pair.talk(RECOVERY_MS);
           const ms = Math.round(clock.now() - from);
-          expect(heard, `${name}, after ${after}: ${storyOf(pair)}`).toBe(true);
+          expect(heard, `${name}, after ${after}: ${pair.story}`).toBe(true);
           const direct = (person: Person): boolean => person.path?.['path'] === 'direct';
           for (const person of pair.people) {
             const isBack = await person.until(() => direct(person), RECOVERY_MS);
-            expect(isBack, `${name}, after ${after}: ${storyOf(pair)}`).toBe(true);
+            expect(isBack, `${name}, after ${after}: ${pair.story}`).toBe(true);
           }
           const news = pair.people.flatMap(({ events }, index) => events.slice(told[index]));
           const reconnecting = news.some(({ event }) => event === 'reconnecting');
@@ -66,7 +66,7 @@ describe.runIf(options.only === undefined)('a conversation', () => {
           expect(news.filter(({ event }) => event === 'disconnected')).toEqual([]);
         };
         try {
-          expect((await pair.meet('direct', false)).outcome, storyOf(pair)).toBe('direct');
+          expect((await pair.meet('direct', false)).outcome, pair.story).toBe('direct');
           const [, mover] = seats;
           await trouble('another address', () => renumber(mover));
           await trouble('sleep', async () => {
@@ -77,7 +77,7 @@ describe.runIf(options.only === undefined)('a conversation', () => {
           await trouble('another network', () => moveTo(mover, elsewhere));
           for (const { events } of pair.people) {
             const ids = events.filter(({ event }) => event === 'message').map(({ id }) => id);
-            expect(ids, storyOf(pair)).toEqual(ids.map((_, index) => index + 1));
+            expect(ids, pair.story).toEqual(ids.map((_, index) => index + 1));
           }
         } finally {
           await pair.leave();
@@ -113,16 +113,4 @@ async function moveTo({ site, computer }: Seat, elsewhere: Site): Promise<void> 
     `ip -n ${itself} link set eth1 up`,
     `ip -n ${itself} route add default via 192.168.${subnet}.1`,
   ]);
-}
-
-function cellOf(name: string): Cell {
-  const cell = CELLS.find((each) => each.name === name);
-  if (cell === undefined) throw new RangeError(`there is no ${name}`);
-  return cell;
-}
-
-function storyOf(pair: Pair): string {
-  return pair.people
-    .map((person) => person.events.map((said) => JSON.stringify(said)).join('\n'))
-    .join('\n--\n');
 }

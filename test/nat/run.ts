@@ -2,7 +2,7 @@
  * `npm run test:nat [-- --full --only NAME --runs N --seed N --json FILE --markdown] [PART…]`: the laboratory.
  * Without --full it runs one cell of each kind; NAME is a part of cells' names, or several
  * with commas between them; each cell is run N times. PART is routers,
- * matrix or endurance; default all. Ends with 0 if all came out as it is expected today.
+ * matrix, endurance, roaming or bench; default all, but bench only with --full. Ends with 0 if all came out as it is expected today.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -40,12 +40,13 @@ async function main(): Promise<number> {
     return process.env['CI'] === 'true' ? 1 : 0;
   }
   const { full, only, json: results } = values;
+  const bench = full || positionals.some((part) => part.startsWith('bench'));
   const [seed, runs] = [Number(values.seed), Number(values.runs)];
   console.log(`seed ${seed}`);
   await rm(results, { force: true });
   const child = spawn(process.execPath, [VITEST, 'run', '--config', CONFIG, ...positionals], {
     stdio: 'inherit',
-    env: { ...process.env, ...environmentOf({ full, only, runs, seed, results }) },
+    env: { ...process.env, ...environmentOf({ full, bench, only, runs, seed, results }) },
   });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, 'exit')) as [number | null];

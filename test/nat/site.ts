@@ -141,6 +141,14 @@ export class Site {
     return this.#wire.cut(this.uplink, cut);
   }
 
+  /** From now on its computers reach the router, but not each other; or they do again. */
+  async isolate(isolated: boolean): Promise<void> {
+    const state = isolated ? 'on' : 'off';
+    await this.#script(
+      this.computers.map((_, index) => `bridge link set dev c${index} isolated ${state}`),
+    );
+  }
+
   async remove(): Promise<void> {
     await this.#namespaces.remove(this.#router, ...this.computers);
     for (const node of this.#nodes.splice(0)) await this.#wire.remove(node);
