@@ -240,7 +240,7 @@ export class Chatty implements AsyncDisposable {
     const named = options.friendKey === undefined ? undefined : requireKey(options.friendKey);
     const expected = expectedKey(this.#known.get(friend), named);
     const conversation = new Conversation({
-      node: this.#node,
+      friends: this.#node.friends,
       clock: this.#clock,
       startedAt: this.#startedAt,
       ownName: this.name,

@@ -6,9 +6,9 @@ import { stripControl } from '../base/name.ts';
 import { shellWord } from '../base/shell-word.ts';
 import type { RelayLimit } from '../path/index.ts';
 import type { ConnectionInfo, FriendLink } from '../peer/friend-link.ts';
+import type { FriendRoster, LinkEvents } from '../peer/friend-roster.ts';
 import type { GuessProgress } from '../path/index.ts';
 import type { Obstacle } from '../peer/obstacle.ts';
-import type { LinkEvents, PeerNode } from '../peer/peer-node.ts';
 import { formatSession } from '../rpc/session-id.ts';
 import {
   type ConversationMemory,
@@ -73,7 +73,7 @@ export type ConversationEvent =
   | { readonly type: 'error'; readonly error: ChattyError; readonly fatal: boolean };
 
 export interface ConversationOptions {
-  readonly node: PeerNode;
+  readonly friends: FriendRoster;
   readonly clock: Clock;
   /** When the program started, on `clock`. */
   readonly startedAt: number;
@@ -116,7 +116,7 @@ export class Conversation {
     this.friend = options.friend;
     this.#expected = options.expected;
     this.#session = new ConversationSession(options.before);
-    this.#link = options.node.link(
+    this.#link = options.friends.add(
       options.friend,
       options.expected?.fingerprint,
       this.#linkEvents(),
@@ -207,7 +207,7 @@ export class Conversation {
     this.#closed = true;
     this.#timer?.cancel();
     this.#conflictTimer?.cancel();
-    this.#options.node.unlink(this.friend);
+    this.#options.friends.remove(this.friend);
     this.#events.close();
     for (const waiters of [this.#writableWaiters, this.#endWaiters, this.#leaveWaiters]) {
       for (const resolve of waiters.splice(0)) resolve();
@@ -299,7 +299,7 @@ export class Conversation {
         this.#options.remember(info.fingerprint);
         // From now on the friend is known by key: whoever takes the name later is not the friend.
         this.#expected ??= { fingerprint: info.fingerprint, trust: 'first-use' };
-        this.#options.node.requireKey(this.friend, info.fingerprint);
+        this.#options.friends.requireKey(this.friend, info.fingerprint);
       },
       path: (info) => {
         this.#reached = true;
