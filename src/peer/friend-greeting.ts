@@ -19,7 +19,7 @@ interface Greeted {
 }
 
 /** `fault`: no version is common; `refused`: why the greeting is none for this conversation. */
-type Read = Greeted | { readonly fault: Fault } | { readonly refused: string };
+export type GreetingRead = Greeted | { readonly fault: Fault } | { readonly refused: string };
 
 /** The hello to a session of the friend's. */
 export function helloTo(
@@ -48,7 +48,7 @@ export function welcomeFrom(
   return { protocol: OWN_PROTOCOL, fromSession, generation, conversation, receivedUpTo };
 }
 
-export function readHello(hello: FriendHello, parties: GreetingParties): Read {
+export function readHello(hello: FriendHello, parties: GreetingParties): GreetingRead {
   const agreed = negotiate(hello.protocol, 'friend');
   if ('fault' in agreed) return agreed;
   const { fromSession, toSession, generation } = hello;
@@ -65,7 +65,7 @@ export function readHello(hello: FriendHello, parties: GreetingParties): Read {
   return { session: fromSession, generation, greeting };
 }
 
-export function readWelcome(welcome: FriendWelcome): Read {
+export function readWelcome(welcome: FriendWelcome): GreetingRead {
   const agreed = negotiate(welcome.protocol, 'friend');
   if ('fault' in agreed) return agreed;
   const { fromSession, generation, conversation, receivedUpTo } = welcome;

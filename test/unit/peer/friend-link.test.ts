@@ -115,6 +115,9 @@ class Subject {
       reconnecting: tell('reconnecting'),
       disconnected: tell('disconnected'),
       unreachable: tell('unreachable'),
+      obstacle: tell('obstacle'),
+      relayLimited: tell('relay limited'),
+      guessing: tell('guessing'),
       fault: tell('fault'),
       greeting: () => ({ conversation: 3n, toConversation: 4n, receivedUpTo: 5n }),
     });
