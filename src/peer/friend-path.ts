@@ -13,6 +13,7 @@ import {
 } from '../path/index.ts';
 import type { Carrier } from '../quic/index.ts';
 import type { RelayOffer } from './match.ts';
+import { PathSilence } from './path-silence.ts';
 import type { PortGuesser } from './port-guesser.ts';
 import { RelayClient, type RelayRoute } from './relay-client.ts';
 
@@ -85,6 +86,7 @@ export class FriendPath implements Carrier {
   #isDirect = false;
   /** Of the path in use, the last answer after which it was in doubt. */
   #doubtedSince: number | undefined;
+  readonly #silence = new PathSilence();
   #closed = false;
 
   constructor(options: FriendPathOptions) {
@@ -112,19 +114,22 @@ export class FriendPath implements Carrier {
     // First the relays hear where we are, then what is sent over them.
     if (input.type === 'network-changed') this.relays.networkChanged();
     const { best: before } = this;
+    const { answeredAt: answeredBefore } = agent;
     const effects = agent.step(input, clock.now());
     for (const effect of effects) this.#carryOut(effect);
     this.#timer?.cancel();
     this.#doubt(DOUBT_AFTER_MS);
-    const { answeredAt = Infinity } = agent;
-    const doubtAt = this.#isDoubted ? Infinity : answeredAt + DOUBT_AFTER_MS;
+    const { answeredAt } = agent;
+    const doubtAt = this.#isDoubted ? Infinity : (answeredAt ?? Infinity) + DOUBT_AFTER_MS;
     const deadline = Math.min(agent.nextDeadline() ?? Infinity, doubtAt);
     this.#timer =
       deadline === Infinity
         ? undefined
         : clock.setTimer(deadline - clock.now(), () => this.step({ type: 'tick' }));
     const best = this.best;
-    this.relays.want(best?.via !== 'udp' || best.checkedAt === undefined || this.#isDoubted);
+    if (best !== undefined && answeredAt !== answeredBefore) this.#silence.heard(best.remote);
+    const isSure = best?.via === 'udp' && best.checkedAt !== undefined && !this.#isDoubted;
+    this.relays.want(!isSure || this.#silence.isSilent(best.remote));
     this.#tellGuesser();
     const isNews = before === undefined || (before.presumed && best?.presumed === false);
     if (best !== undefined && isNews) this.#options.events.ready(best.presumed);
@@ -175,10 +180,23 @@ export class FriendPath implements Carrier {
     // A connection that began on a relay leaves it as soon as it can: what it sends until then need
     // not wait for that. Nor does the friend mind which path a datagram comes on.
     const isBetter = path.via === 'relay' && best.via === 'udp';
-    if (isBetter) this.#transmit(datagram, best.remote, best.local);
+    const isSilent = path.via === 'udp' && this.#isSilent(datagram, path);
+    if (isBetter || (isSilent && best.remote !== path.remote)) {
+      this.#transmit(datagram, best.remote, best.local);
+    }
     if (!isBetter || best.checkedAt === undefined) {
       this.#transmit(datagram, path.remote, path.local);
     }
+  }
+
+  /** Whether nothing comes back on the path that this is sent on: if so, all others are tried, too. */
+  #isSilent(datagram: Uint8Array, path: Path): boolean {
+    const { clock } = this.#options;
+    if (this.#silence.sent(datagram.length, path, clock.now())) {
+      // Not from within the connection that sends.
+      clock.setTimer(0, () => this.step({ type: 'network-changed' }));
+    }
+    return this.#silence.isSilent(path.remote);
   }
 
   /**
@@ -218,9 +236,13 @@ export class FriendPath implements Carrier {
     return this.relays.serverAt(path.remote) ?? path.remote;
   }
 
-  /** @param local the socket it came to; one of all the peer's, or one that ports are guessed from. */
+  /**
+   * Of a datagram that came.
+   * @param local the socket it came to; one of all the peer's, or one that ports are guessed from.
+   */
   classOf(remote: Address, local?: Address): PathClass | undefined {
     if (this.#closed) return undefined;
+    this.#silence.heard(remote);
     return this.#options.agent.classOf(remote, this.socketOf(local));
   }
 

@@ -173,6 +173,22 @@ describe('the paths to a friend', () => {
     expect(pair.clock.now() - doubtedAt).toBeGreaterThan(1800);
   });
 
+  it('are tried at once, and another used, when what is sent has no answer on the one in use', () => {
+    const pair = new Pair();
+    pair.runFor(1000);
+    const { path } = pair.alice;
+    const dead = path.best?.remote;
+    pair.passes = (to) => to.host !== dead?.host;
+    // As QUIC repeats it.
+    for (const pauseMs of [0, 30, 60, 120, 240]) {
+      pair.runFor(pauseMs);
+      path.send(new Uint8Array(1200), 'public');
+    }
+    pair.runFor(100);
+    expect(path.best?.remote.host).not.toBe(dead?.host);
+    expect(pair.alice.events).toEqual(['ready']);
+  });
+
   it('send nothing and arm nothing once they are closed', () => {
     const pair = new Pair();
     pair.runFor(1000);
