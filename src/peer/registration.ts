@@ -16,7 +16,7 @@ import {
 } from '../rpc/generated/chatty/v1/rendezvous.ts';
 import { negotiate, OWN_PROTOCOL } from '../rpc/protocol.ts';
 import { addressFromWire } from '../rpc/wire-address.ts';
-import { dialServer, type ServerLine, TUNNEL_AFTER_MS } from './server-dial.ts';
+import { dialServer, type ServerLine } from './server-dial.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** How long the answer to the hello may take. */
@@ -52,7 +52,7 @@ export class Registration {
   readonly #presence: Presence;
   readonly #events: RegistrationEvents;
   readonly #abort = new AbortController();
-  readonly #tunnelAfterMs: number | undefined;
+  readonly #udpOnly: boolean;
   #line: ServerLine | undefined;
   #frames: FramedStream<ServerToPeer, PeerToServer> | undefined;
   #answerTimer: Timer | undefined;
@@ -63,10 +63,8 @@ export class Registration {
     server: Server,
     options: {
       readonly endpoint: QuicEndpoint;
-      /** How long UDP has for itself before the tunnel is tried beside it (default 500). */
-      readonly tunnelAfterMs?: number;
       /** No tunnel is wanted. */
-      readonly udpOnly?: boolean;
+      readonly udpOnly: boolean;
       readonly clock: Clock;
       readonly presence: Presence;
       readonly events: RegistrationEvents;
@@ -77,8 +75,7 @@ export class Registration {
     this.#clock = options.clock;
     this.#presence = options.presence;
     this.#events = options.events;
-    this.#tunnelAfterMs =
-      options.udpOnly === true ? undefined : (options.tunnelAfterMs ?? TUNNEL_AFTER_MS);
+    this.#udpOnly = options.udpOnly;
     this.#open().catch((error: unknown) => this.#end(asChattyError(error)));
   }
 
@@ -127,7 +124,7 @@ export class Registration {
       endpoint: this.#endpoint,
       clock: this.#clock,
       signal: this.#abort.signal,
-      tunnelAfterMs: this.#tunnelAfterMs,
+      udpOnly: this.#udpOnly,
       received: (datagram, tunnel) => this.#events.tunnelled?.(datagram, tunnel),
     });
     const { connection } = line;

@@ -13,8 +13,11 @@ const ANSWER_MS = 3_000;
 const KEEP_ALIVE_MS = 15_000;
 /** The wait before the next of a server's addresses is tried beside the ones before. */
 const NEXT_ADDRESS_MS = 250;
-/** The default of `tunnelAfterMs`. */
-export const TUNNEL_AFTER_MS = 500;
+/**
+ * How long UDP has for itself before the tunnel is tried beside it: more than most round trips, and
+ * less than people notice. Where it is not, the tunnel is only a spare.
+ */
+const TUNNEL_AFTER_MS = 500;
 /** Of one server, so many addresses are tried. */
 const MAX_ADDRESSES = 8;
 
@@ -22,12 +25,8 @@ export interface ServerDialOptions {
   readonly endpoint: QuicEndpoint;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /**
-   * How long UDP has for itself before the tunnel is tried beside it. 500 ms are more than most
-   * round trips, and less than people notice; where they are not, the tunnel is only a spare.
-   * Undefined: there is to be none.
-   */
-  readonly tunnelAfterMs: number | undefined;
+  /** No tunnel is tried. */
+  readonly udpOnly: boolean;
   /** Takes what came by the tunnel that was made. */
   readonly received: (datagram: Uint8Array, tunnel: Tunnel) => void;
 }
@@ -46,7 +45,7 @@ export interface ServerLine {
  * @throws ChattyError CHATTY_TRANSPORT with every address's reason, or the signal's reason.
  */
 export async function dialServer(server: Server, options: ServerDialOptions): Promise<ServerLine> {
-  const { endpoint, clock, tunnelAfterMs } = options;
+  const { endpoint, clock, udpOnly } = options;
   const families = new Set(endpoint.addresses.map(familyOf));
   const usable = addressesFromWire(server.addresses, MAX_ADDRESSES).filter((address) =>
     families.has(familyOf(address)),
@@ -81,8 +80,8 @@ export async function dialServer(server: Server, options: ServerDialOptions): Pr
   try {
     return await Promise.any([
       ...usable.map((remote, index) => attempt(remote, index * NEXT_ADDRESS_MS, false)),
-      ...(tunnelAfterMs === undefined ? [] : usable).map((remote, index) =>
-        attempt(remote, (tunnelAfterMs ?? 0) + index * NEXT_ADDRESS_MS, true),
+      ...(udpOnly ? [] : usable).map((remote, index) =>
+        attempt(remote, TUNNEL_AFTER_MS + index * NEXT_ADDRESS_MS, true),
       ),
     ]);
   } catch (error) {

@@ -1,25 +1,24 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Carrier } from '../quic/index.ts';
+import { DatagramStream } from '../rpc/datagram-stream.ts';
 import type { CarryRequest, CarryResponse } from '../rpc/generated/chatty/v1/tunnel.ts';
 
 export type TunnelStream = ServerDuplexStream<CarryRequest, CarryResponse>;
 
-/** No path carries a longer one. */
-const MAX_DATAGRAM_BYTES = 1500;
-/** What waits for a stream that is being written; more is dropped, as a network would. */
+/** What waits for a peer that does not read; more is dropped, as a network would. */
 const MAX_QUEUED_BYTES = 64 * 1024;
 
 interface TunnelOptions {
   /** The network it comes from. */
   readonly sourcePrefix: string;
   readonly now: number;
-  /** A datagram was dropped because the stream is too slow. */
+  /** A datagram was dropped because the stream is too slow, or over. */
   readonly dropped: () => void;
   /** Called once. */
   readonly ended: () => void;
 }
 
-/** A peer's gRPC stream, which carries its datagrams as UDP would: in order, or not at all. */
+/** A peer's datagrams in a gRPC stream. */
 export class Tunnel implements Carrier {
   readonly id: number;
   readonly sourcePrefix: string;
@@ -28,25 +27,17 @@ export class Tunnel implements Carrier {
   onDatagram: (datagram: Uint8Array) => void = () => undefined;
   /** Settable; called once. */
   onEnd: () => void = () => undefined;
-  readonly #stream: TunnelStream;
+  readonly #datagrams: DatagramStream;
   readonly #options: TunnelOptions;
-  #queue: Buffer[] = [];
-  #queuedBytes = 0;
-  #writing = false;
-  #flushing = false;
-  #over = false;
 
   constructor(id: number, stream: TunnelStream, options: TunnelOptions) {
     this.id = id;
-    this.#stream = stream;
     this.#options = options;
     this.sourcePrefix = options.sourcePrefix;
     this.openedAt = options.now;
-    stream.on('data', ({ datagrams }: CarryRequest) => {
-      for (const datagram of datagrams) {
-        if (datagram.length <= MAX_DATAGRAM_BYTES && !this.#over) this.onDatagram(datagram);
-      }
-    });
+    this.#datagrams = new DatagramStream(stream, MAX_QUEUED_BYTES, (datagram) =>
+      this.onDatagram(datagram),
+    );
     for (const event of ['end', 'error', 'close', 'cancelled']) {
       stream.on(event, () => this.end());
     }
@@ -54,20 +45,7 @@ export class Tunnel implements Carrier {
 
   /** Sends one datagram, or drops it. It may change afterwards. */
   send(datagram: Uint8Array): void {
-    if (this.#over) return;
-    if (this.#queuedBytes + datagram.length > MAX_QUEUED_BYTES) {
-      this.#options.dropped();
-      return;
-    }
-    this.#queue.push(Buffer.from(datagram));
-    this.#queuedBytes += datagram.length;
-    if (this.#flushing) return;
-    this.#flushing = true;
-    // All that is sent in this turn goes as one message.
-    queueMicrotask(() => {
-      this.#flushing = false;
-      this.#flush();
-    });
+    if (!this.#datagrams.send(datagram)) this.#options.dropped();
   }
 
   /** A datagram that comes by UDP is none of a tunnel's. */
@@ -77,23 +55,8 @@ export class Tunnel implements Carrier {
 
   /** Idempotent. What was sent before still goes out. */
   end(): void {
-    if (this.#over) return;
-    this.#flush();
-    this.#over = true;
-    this.#stream.end();
+    if (!this.#datagrams.end()) return;
     this.#options.ended();
     this.onEnd();
-  }
-
-  #flush(): void {
-    if (this.#writing || this.#over || this.#queue.length === 0) return;
-    const datagrams = this.#queue;
-    this.#queue = [];
-    this.#queuedBytes = 0;
-    this.#writing = true;
-    this.#stream.write({ datagrams }, () => {
-      this.#writing = false;
-      this.#flush();
-    });
   }
 }

@@ -8,11 +8,20 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { report, type Row } from './report.ts';
 
 const PARTS = ['quic', 'product', 'cluster'] as const;
 const RESULTS = fileURLToPath(new URL('../../bench-results/', import.meta.url));
-const flags = process.argv.includes('--quick') ? ['--quick'] : [];
+
+const { values } = parseArgs({
+  options: { quick: { type: 'boolean' }, help: { type: 'boolean' } },
+});
+if (values.help === true) {
+  console.log('npm run bench: every figure, in about 9 minutes; -- --quick: fewer, in 3');
+  process.exit();
+}
+const flags = values.quick === true ? ['--quick'] : [];
 
 /** Each part is a program of its own, so that none inherits another's memory. */
 async function run(part: (typeof PARTS)[number]): Promise<readonly Row[]> {
