@@ -9,7 +9,7 @@ import {
 import { OWN_PROTOCOL } from '../rpc/protocol.ts';
 import { unaryHandler } from '../rpc/unary-handler.ts';
 import { memberToWire } from './member.ts';
-import type { ServerView } from './registry.ts';
+import type { ServerView } from './roster.ts';
 import { agree, onFault, type ServiceContext } from './services.ts';
 
 /** What the paths of its methods begin with. */

@@ -4,7 +4,8 @@ import { ChattyError, type ErrorCode, reasonOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { CheckOutcome, RegistryEffect, RegistryInput } from './events.ts';
 import type { Member } from './member.ts';
-import type { HandOut, Registry, ServerView } from './registry.ts';
+import type { HandOut, Registry } from './registry.ts';
+import type { ServerView } from './roster.ts';
 import type { ServerConnections } from './server-connections.ts';
 
 /** So many registrations wait for a health check at a time; each waits some seconds at most. */

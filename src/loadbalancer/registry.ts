@@ -1,44 +1,21 @@
-import { type Address, sameAddress } from '../base/address.ts';
+import type { Address } from '../base/address.ts';
 import type { Random } from '../base/random.ts';
 import type { CheckOutcome, RegistryEffect, RegistryInput } from './events.ts';
 import { KnownBalancers } from './known-balancers.ts';
 import type { Member } from './member.ts';
 import { Notices } from './notices.ts';
+import { Roster, type RosterEntry, type ServerView } from './roster.ts';
 import { SelfDoubt } from './self-doubt.ts';
 import type { LoadBalancerSettings } from './settings.ts';
 import { Suspicion } from './suspicion.ts';
 import { Tombstones } from './tombstones.ts';
 
-/** So many servers are handed out at a time. */
-const HANDED_OUT = 3;
-/** So many further servers are named for STUN. */
-const FURTHER = 5;
 /** So many checks of one unlisted server run at a time; further registrations share the last. */
 const CHECKS_PER_MEMBER = 2;
 /** A server that lives renews its registration every 5 s, and a lost packet may delay that by 1 s. */
 const RENEWED_WITHIN_MS = 6_000;
 /** Ticks this late mean that the balancer itself stood still. */
 const STALL_MS = 1_000;
-
-interface Entry {
-  member: Member;
-  renewedAt: number;
-  leaseUntil: number;
-  listed: boolean;
-  suspicion: Suspicion | undefined;
-  lastCheck: { readonly outcome: CheckOutcome; readonly at: number } | undefined;
-}
-
-/** A registered server as the balancer sees it; times in milliseconds. */
-export interface ServerView {
-  readonly member: Member;
-  /** `suspect`: listed, but it missed a check and gets its second chance. */
-  readonly state: 'starting' | 'listed' | 'suspect';
-  readonly lastCheck: { readonly outcome: CheckOutcome; readonly agoMs: number } | undefined;
-  readonly renewedAgoMs: number;
-  /** Negative where its end has not been noticed yet, or is put off by self-distrust. */
-  readonly leaseLeftMs: number;
-}
 
 interface Check {
   readonly number: number;
@@ -72,7 +49,7 @@ export interface HandOut {
 export class Registry {
   readonly #settings: LoadBalancerSettings;
   readonly #random: Random;
-  readonly #entries = new Map<string, Entry>();
+  readonly #roster = new Roster();
   readonly #checks = new Map<number, Check>();
   /** Outstanding probes, by number: whom each is about. */
   readonly #probes = new Map<number, Suspicion>();
@@ -83,7 +60,6 @@ export class Registry {
   #nextRoundAt: number | undefined;
   #round = 0;
   #lastNumber = 0;
-  #turn = 0;
 
   constructor(settings: LoadBalancerSettings, random: Random) {
     this.#settings = settings;
@@ -105,7 +81,7 @@ export class Registry {
       case 'probed':
         return this.#probed(input.probe, input.found, now);
       case 'notified':
-        return this.#notices.result(input.notice, input.delivered, this.#healthy());
+        return this.#notices.result(input.notice, input.delivered, this.#roster.healthy());
       case 'tick':
         return this.#tick(now);
     }
@@ -118,22 +94,13 @@ export class Registry {
       if (at !== undefined && (next === undefined || at < next)) next = at;
     };
     sooner(this.#doubt.deadline);
-    if (!this.#doubt.doubting) for (const entry of this.#entries.values()) sooner(entry.leaseUntil);
+    if (!this.#doubt.doubting) for (const entry of this.#roster.values()) sooner(entry.leaseUntil);
     return next;
   }
 
   /** Every registered server, for operators. */
   view(now: number): ServerView[] {
-    return [...this.#entries.values()].map((entry) => {
-      const { member, listed, suspicion, lastCheck } = entry;
-      return {
-        member,
-        state: listed ? (suspicion === undefined ? 'listed' : 'suspect') : 'starting',
-        lastCheck: lastCheck && { outcome: lastCheck.outcome, agoMs: now - lastCheck.at },
-        renewedAgoMs: now - entry.renewedAt,
-        leaseLeftMs: entry.leaseUntil - now,
-      };
-    });
+    return this.#roster.view(now);
   }
 
   /** Whether the balancer takes its own network for broken. */
@@ -143,30 +110,21 @@ export class Registry {
 
   /** The next peer's servers, the first in turn first; undefined where none is listed. */
   handOut(now: number): HandOut | undefined {
-    const listed = this.#listed();
-    if (listed.length === 0) return undefined;
-    const first = this.#turn % listed.length;
-    this.#turn = first + 1;
-    const rotated = [...listed.slice(first), ...listed.slice(0, first)];
-    const further = rotated.slice(HANDED_OUT, HANDED_OUT + FURTHER);
-    return {
-      servers: rotated.slice(0, HANDED_OUT),
-      stunAddresses: further.flatMap((member) => member.peerAddresses),
-      balancers: this.#balancers.list(now),
-    };
+    const turn = this.#roster.nextTurn();
+    return turn && { ...turn, balancers: this.#balancers.list(now) };
   }
 
   #register(call: number, member: Member, now: number): RegistryEffect[] {
     if (this.#gone.forbids(member, now)) return [{ kind: 'refuse', call, why: 'outdated' }];
-    const known = this.#entries.get(member.id);
+    const known = this.#roster.get(member.id);
     if (known !== undefined && member.incarnation < known.member.incarnation) {
       return [{ kind: 'refuse', call, why: 'outdated' }];
     }
-    const holders = this.#holdersOf(member);
+    const holders = this.#roster.holdersOf(member);
     // Whoever answers at an address now is the one that began later: what the other registered there
     // belongs to a program that is gone. A calendar that was set back hides which began later; then
     // the one that renews is the one there is.
-    const renewed = (holder: Entry): boolean =>
+    const renewed = (holder: RosterEntry): boolean =>
       now < holder.leaseUntil - this.#settings.leaseMs + RENEWED_WITHIN_MS;
     if (holders.some((each) => each.member.incarnation >= member.incarnation && renewed(each))) {
       return [{ kind: 'refuse', call, why: 'address-taken' }];
@@ -174,39 +132,28 @@ export class Registry {
     const effects = holders.flatMap((holder) =>
       this.#remove(holder, 'removed', 'another server has its address now', now),
     );
-    if (known === undefined && this.#entries.size >= this.#settings.maxMembers) {
+    if (known === undefined && this.#roster.size >= this.#settings.maxMembers) {
       return [...effects, { kind: 'refuse', call, why: 'full' }];
     }
 
     const changed = known !== undefined && member.incarnation > known.member.incarnation;
     if (changed) effects.push({ kind: 'forget', id: member.id });
     const leaseUntil = now + this.#settings.leaseMs;
-    const entry: Entry =
+    const entry: RosterEntry =
       known === undefined || changed
         ? {
             ...{ member, leaseUntil, renewedAt: now, listed: known?.listed ?? false },
             ...{ suspicion: undefined, lastCheck: undefined },
           }
         : Object.assign(known, { leaseUntil, renewedAt: now });
-    this.#entries.set(member.id, entry);
+    this.#roster.set(member.id, entry);
     this.#nextRoundAt ??= now + this.#settings.checkIntervalMs;
 
     if (entry.listed && !changed) return [...effects, this.#answer(call, entry, '')];
     return [...effects, ...this.#checkRegistration(entry, call, changed)];
   }
 
-  /** The registrations of other servers at an address of `member`. */
-  #holdersOf(member: Member): Entry[] {
-    return [...this.#entries.values()].filter(
-      (entry) =>
-        entry.member.id !== member.id &&
-        entry.member.clusterAddresses.some((held) =>
-          member.clusterAddresses.some((claimed) => sameAddress(held, claimed)),
-        ),
-    );
-  }
-
-  #checkRegistration(entry: Entry, call: number, changed: boolean): RegistryEffect[] {
+  #checkRegistration(entry: RosterEntry, call: number, changed: boolean): RegistryEffect[] {
     const { id, incarnation } = entry.member;
     const running = [...this.#checks.values()].filter(
       (check) =>
@@ -221,7 +168,7 @@ export class Registry {
   }
 
   #deregister(id: string, incarnation: bigint, now: number): RegistryEffect[] {
-    const entry = this.#entries.get(id);
+    const entry = this.#roster.get(id);
     if (entry !== undefined && entry.member.incarnation > incarnation) return [];
     this.#gone.add({ id, incarnation }, 'left', now);
     return entry === undefined ? [] : this.#remove(entry, 'left', 'it said goodbye', now);
@@ -231,7 +178,7 @@ export class Registry {
     const check = this.#checks.get(number);
     if (check === undefined) return [];
     this.#checks.delete(number);
-    const entry = this.#entries.get(check.id);
+    const entry = this.#roster.get(check.id);
     const current = entry?.member.incarnation === check.incarnation;
     const effects = outcome === 'silent' ? [] : this.#heard(now);
     if (entry !== undefined && current) {
@@ -248,19 +195,19 @@ export class Registry {
     return effects;
   }
 
-  #serves(entry: Entry, changed: boolean): RegistryEffect[] {
+  #serves(entry: RosterEntry, changed: boolean): RegistryEffect[] {
     const { member } = entry;
     const arrives = !entry.listed;
     entry.listed = true;
     entry.suspicion = undefined;
     if (!arrives && !changed) return [];
-    const told = this.#notices.tell({ member, state: 'alive' }, this.#healthy());
+    const told = this.#notices.tell({ member, state: 'alive' }, this.#roster.healthy());
     const reason = arrives ? 'it serves' : 'it has changed';
     return [{ kind: 'report', event: 'listed', member, reason }, ...told];
   }
 
   #missed(
-    entry: Entry,
+    entry: RosterEntry,
     check: Check,
     outcome: CheckOutcome,
     detail: string,
@@ -274,7 +221,7 @@ export class Registry {
     }
     const ofThisRound = check.purpose === 'round' && check.round === this.#round;
     if (outcome === 'silent' && ofThisRound && this.#doubt.silence(now)) {
-      for (const each of this.#entries.values()) each.suspicion = undefined;
+      for (const each of this.#roster.values()) each.suspicion = undefined;
       const reason = 'every server went silent in one round';
       return [{ kind: 'report', event: 'self-distrust', reason }];
     }
@@ -286,19 +233,16 @@ export class Registry {
     return [recheck, ...this.#probe(entry, suspicion, now)];
   }
 
-  /** Has another server look at a suspect; where none can, the recheck alone counts. */
-  #probe(entry: Entry, suspicion: Suspicion, now: number): RegistryEffect[] {
-    const choice = suspicion.proberChoice(this.#healthy(), now);
-    const via = choice[choice.length === 0 ? 0 : this.#random.below(choice.length)];
-    if (via === undefined) {
-      suspicion.probeFailed();
-      return this.#decide(entry, now);
-    }
-    suspicion.probedBy(via);
-    const probe = this.#number();
-    this.#probes.set(probe, suspicion);
+  /** Has other servers look at a suspect; where none can, the recheck alone counts. */
+  #probe(entry: RosterEntry, suspicion: Suspicion, now: number): RegistryEffect[] {
     const deadlineMs = this.#settings.recheckDeadlineMs;
-    return [{ kind: 'probe', probe, via, target: suspicion.member, deadlineMs }];
+    const probers = suspicion.askMore(this.#roster.healthy(), now, this.#random);
+    const effects = probers.map((via): RegistryEffect => {
+      const probe = this.#number();
+      this.#probes.set(probe, suspicion);
+      return { kind: 'probe', probe, via, target: suspicion.member, deadlineMs };
+    });
+    return [...effects, ...this.#decide(entry, now)];
   }
 
   #probed(
@@ -309,31 +253,35 @@ export class Registry {
     const suspicion = this.#probes.get(number);
     this.#probes.delete(number);
     if (suspicion === undefined) return [];
-    const entry = this.#entries.get(suspicion.member.id);
+    const entry = this.#roster.get(suspicion.member.id);
     if (entry?.suspicion !== suspicion) return [];
-    if (found === 'no-answer') return this.#probe(entry, suspicion, now);
     if (found === 'healthy') {
       entry.suspicion = undefined;
       return [];
     }
-    suspicion.probeFailed();
-    return this.#decide(entry, now);
+    suspicion.probed(found);
+    return this.#probe(entry, suspicion, now);
   }
 
-  #decide(entry: Entry, now: number): RegistryEffect[] {
+  #decide(entry: RosterEntry, now: number): RegistryEffect[] {
     const { suspicion } = entry;
     if (suspicion?.confirmed !== true) return [];
     return this.#remove(entry, 'removed', suspicion.reason, now);
   }
 
-  #remove(entry: Entry, state: 'removed' | 'left', reason: string, now: number): RegistryEffect[] {
+  #remove(
+    entry: RosterEntry,
+    state: 'removed' | 'left',
+    reason: string,
+    now: number,
+  ): RegistryEffect[] {
     const { member } = entry;
-    this.#entries.delete(member.id);
+    this.#roster.delete(member.id);
     this.#gone.add(member, state, now);
     const effects: RegistryEffect[] = [{ kind: 'forget', id: member.id }];
     if (entry.listed) {
       effects.push({ kind: 'report', event: state, member, reason });
-      effects.push(...this.#notices.tell({ member, state }, this.#healthy()));
+      effects.push(...this.#notices.tell({ member, state }, this.#roster.healthy()));
     }
     return effects;
   }
@@ -353,7 +301,7 @@ export class Registry {
       effects.push({ kind: 'report', event: 'self-trust', reason: 'it has doubted long enough' });
     }
     if (!this.#doubt.doubting) {
-      for (const entry of [...this.#entries.values()]) {
+      for (const entry of [...this.#roster.values()]) {
         if (entry.leaseUntil > now) continue;
         effects.push(...this.#remove(entry, 'removed', 'its lease ended', now));
       }
@@ -365,9 +313,9 @@ export class Registry {
   }
 
   #beginRound(now: number): RegistryEffect[] {
-    const registered = this.#entries.size > 0;
+    const registered = this.#roster.size > 0;
     this.#nextRoundAt = registered ? now + this.#settings.checkIntervalMs : undefined;
-    const listed = [...this.#entries.values()].filter((entry) => entry.listed);
+    const listed = [...this.#roster.values()].filter((entry) => entry.listed);
     this.#round += 1;
     this.#doubt.beginRound(listed.length);
     return listed.map((entry) => this.#check(entry, 'round', {}));
@@ -375,13 +323,11 @@ export class Registry {
 
   /** While the balancer could not hear, or stood still, nobody could renew. */
   #grantLeases(now: number): void {
-    for (const entry of this.#entries.values()) {
-      entry.leaseUntil = Math.max(entry.leaseUntil, now + this.#settings.leaseMs);
-    }
+    this.#roster.grantLeases(now + this.#settings.leaseMs);
   }
 
   #check(
-    entry: Entry,
+    entry: RosterEntry,
     purpose: Check['purpose'],
     options: { calls?: number[]; changed?: boolean },
   ): RegistryEffect {
@@ -402,20 +348,15 @@ export class Registry {
     return { kind: 'check', check: check.number, member: entry.member, deadlineMs };
   }
 
-  #answer(call: number, entry: Entry | undefined, reason: string): RegistryEffect {
+  #answer(call: number, entry: RosterEntry | undefined, reason: string): RegistryEffect {
     const listed = entry?.listed ?? false;
-    return { kind: 'answer', call, listed, members: this.#listed(), reason: listed ? '' : reason };
-  }
-
-  #listed(): Member[] {
-    return [...this.#entries.values()].filter((entry) => entry.listed).map((entry) => entry.member);
-  }
-
-  /** Those listed that nothing is held against. */
-  #healthy(): Member[] {
-    return [...this.#entries.values()]
-      .filter((entry) => entry.listed && entry.suspicion === undefined)
-      .map((entry) => entry.member);
+    return {
+      kind: 'answer',
+      call,
+      listed,
+      members: this.#roster.listed(),
+      reason: listed ? '' : reason,
+    };
   }
 
   #number(): number {

@@ -9,6 +9,14 @@ function numberOf(effects: readonly string[], word: string): number {
   return Number(line?.split(' ')[1]);
 }
 
+/** Who is asked to probe, in order. */
+function probesIn(effects: readonly string[]) {
+  return effects.flatMap((line) => {
+    const match = /^probe (\d+) \S+ via (\S+)$/.exec(line);
+    return match === null ? [] : [{ number: Number(match[1]), via: String(match[2]) }];
+  });
+}
+
 describe('a round of health checks', () => {
   it('asks every listed server at once, every 5 s', () => {
     const bench = new RegistryBench();
@@ -34,7 +42,7 @@ describe('a round of health checks', () => {
 });
 
 describe('a missed check', () => {
-  it('is rechecked at once, while one other healthy server probes', () => {
+  it('is rechecked at once, while the only other healthy server probes', () => {
     const bench = new RegistryBench();
     bench.list('a', 'b');
     const checks = bench.round();
@@ -90,33 +98,76 @@ describe('a missed check', () => {
     expect(effects).toEqual([expect.stringMatching(/^check \d+ a within 1500$/)]);
   });
 
-  it('asks another prober where the first cannot be asked, never one under suspicion itself', () => {
+  /** Of several servers, `a` has missed a check. */
+  function suspect(letters: readonly string[], seed = 1) {
+    const bench = new RegistryBench({}, seed);
+    bench.list(...letters);
+    const effects = bench.checked(check(bench.round(), 'a'), 'refused');
+    const probed = (found: 'healthy' | 'unhealthy' | 'no-answer', probe: number): string[] =>
+      bench.step({ kind: 'probed', probe, found });
+    return { bench, effects, probes: probesIn(effects), probed };
+  }
+
+  it('is probed by two others, picked at random', () => {
+    const pairs = new Set<string>();
+    for (let seed = 1; seed <= 40; seed += 1) {
+      const { probes } = suspect(['a', 'b', 'c', 'd'], seed);
+      pairs.add(
+        probes
+          .map(({ via }) => via)
+          .sort()
+          .join(''),
+      );
+    }
+    expect([...pairs].sort()).toEqual(['bc', 'bd', 'cd']);
+  });
+
+  it.each([0, 1])('removes at once, though the other prober says nothing (%i)', (place) => {
+    // A server that is paused or cut off must not keep a dead one on the list.
+    const { bench, effects, probes, probed } = suspect(['a', 'b', 'c']);
+    expect(bench.checked(numberOf(effects, 'check'), 'refused')).toEqual([]);
+    expect(probed('unhealthy', probes[place]?.number ?? 0)).toContain('report a removed: refused');
+    expect(probed('no-answer', probes[1 - place]?.number ?? 0)).toEqual([]);
+  });
+
+  it('removes nobody where the second prober finds it well', () => {
+    const { bench, effects, probes, probed } = suspect(['a', 'b', 'c']);
+    expect(probed('unhealthy', probes[0]?.number ?? 0)).toEqual([]);
+    expect(probed('healthy', probes[1]?.number ?? 0)).toEqual([]);
+    expect(bench.checked(numberOf(effects, 'check'), 'refused')).toEqual([]);
+    expect(bench.handedOut()).toBe('a b c');
+  });
+
+  it('asks another prober where one cannot be asked, never one under suspicion itself', () => {
     const bench = new RegistryBench();
-    bench.list('a', 'b', 'c', 'd');
+    bench.list('a', 'b', 'c', 'd', 'e');
     const checks = bench.round();
     bench.checked(check(checks, 'b'), 'refused');
     const effects = bench.checked(check(checks, 'a'), 'refused');
-    const probe = numberOf(effects, 'probe');
-    const first = effects.find((line) => line.startsWith('probe'))?.at(-1);
-    const second = first === 'c' ? 'd' : 'c';
-    expect(['c', 'd']).toContain(first);
-    const next = bench.step({ kind: 'probed', probe, found: 'no-answer' });
-    expect(next).toEqual([expect.stringMatching(new RegExp(`^probe \\d+ a via ${second}$`))]);
+    const probes = probesIn(effects);
+    const last = ['c', 'd', 'e'].find((letter) => !probes.some(({ via }) => via === letter));
+    expect(probes).toHaveLength(2);
+    const probed = (probe: number | undefined): string[] =>
+      bench.step({ kind: 'probed', probe: probe ?? 0, found: 'no-answer' });
+    const next = probed(probes[0]?.number);
+    expect(next).toEqual([expect.stringMatching(new RegExp(`^probe \\d+ a via ${last}$`))]);
     bench.checked(numberOf(effects, 'check'), 'refused');
-    expect(
-      bench.step({ kind: 'probed', probe: numberOf(next, 'probe'), found: 'no-answer' }),
-    ).toContain('report a removed: refused');
+    expect(probed(probes[1]?.number)).toEqual([]);
+    expect(probed(numberOf(next, 'probe'))).toContain('report a removed: refused');
+  });
+
+  it('asks nobody anew once a prober has failed too', () => {
+    const { probes, probed } = suspect(['a', 'b', 'c', 'd']);
+    expect(probed('unhealthy', probes[0]?.number ?? 0)).toEqual([]);
+    expect(probed('no-answer', probes[1]?.number ?? 0)).toEqual([]);
   });
 
   it('does not wait for a third prober when the time for the recheck is over', () => {
-    const bench = new RegistryBench();
-    bench.list('a', 'b', 'c');
-    const effects = bench.checked(check(bench.round(), 'a'), 'silent');
+    const { bench, effects, probes, probed } = suspect(['a', 'b', 'c', 'd']);
     bench.now += 1_500;
     bench.checked(numberOf(effects, 'check'), 'silent');
-    expect(
-      bench.step({ kind: 'probed', probe: numberOf(effects, 'probe'), found: 'no-answer' }),
-    ).toContain('report a removed: silent');
+    expect(probed('no-answer', probes[0]?.number ?? 0)).toEqual([]);
+    expect(probed('no-answer', probes[1]?.number ?? 0)).toContain('report a removed: silent');
   });
 
   it('takes a refused server out within 6 s and a silent one within 8 s of its death', () => {
