@@ -78,6 +78,27 @@ describe('two servers that were parted for minutes', () => {
   );
 });
 
+describe('a server that is killed', () => {
+  const UNLISTED_WITHIN_MS = 6_000;
+
+  it.each(Array.from({ length: 20 }, (_, index) => index + 1))(
+    'is off the list within 6 s, though another is paused and cannot be asked (seed %i)',
+    (seed) => {
+      const world = new World(seededRandom(seed), { links: false });
+      const run = (ms: number): void => world.network.clock.runUntil(world.now + ms);
+      const balancer = world.startBalancer(world.newPlace(1));
+      const [killed, paused] = [world.startServer(), world.startServer(), world.startServer()];
+      // The worst is just after a round of checks, of which one begins every 5 s.
+      run(15_000 + 200);
+      world.pause(paused);
+      run(world.random.below(300));
+      world.crash(killed, false);
+      run(UNLISTED_WITHIN_MS);
+      expect([...balancer.listed.keys()]).not.toContain(killed.id);
+    },
+  );
+});
+
 describe('the simulator finds', () => {
   /** What may happen where a fault is looked for: the less else does, the sooner it is found. */
   const kinds: Readonly<Record<string, readonly Kind[]>> = {
