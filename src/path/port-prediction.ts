@@ -9,6 +9,8 @@ export interface NatReport {
   readonly step: number;
   /** The public address of a fresh mapping of its. */
   readonly lastObserved: Address;
+  /** Whether UDP leaves the network to port 443 only, where no friend listens; default: not so. */
+  readonly only443?: boolean;
 }
 
 /**

@@ -14,6 +14,9 @@ import {
 const MAX_OBSERVERS = 6;
 /** With three words a late fourth changes nothing; with two, more are waited for until they give up. */
 const ENOUGH_OBSERVERS = 3;
+/** Strict networks let UDP out to this port only (HTTP/3): so many servers are asked there too. */
+const STRICT_PORT = 443;
+const MIN_STRICT_OBSERVERS = 2;
 const SETTLED_AFTER_MS = 300;
 
 export interface NatObserverOptions {
@@ -36,6 +39,7 @@ export class NatObserver {
   /** Servers' addresses, in the order to ask them in. */
   #observers: readonly Address[] = [];
   #classification: NatClassification | undefined;
+  #only443 = false;
   /** Of observers, how many were known when the classification was made, or is being made. */
   #askedOf = 0;
   #running: Promise<void> | undefined;
@@ -52,7 +56,8 @@ export class NatObserver {
   get report(): NatReport | undefined {
     const nat = this.#classification;
     if (nat === undefined) return undefined;
-    return { mapping: nat.mapping, step: nat.step, lastObserved: nat.lastObserved };
+    const { mapping, step, lastObserved } = nat;
+    return { mapping, step, lastObserved, only443: this.#only443 };
   }
 
   /** More servers are known; asks them where too few had been asked before. */
@@ -61,7 +66,7 @@ export class NatObserver {
     for (const address of addresses) {
       if (familyOf(address) === 4) known.set(formatAddress(address), address);
     }
-    this.#observers = byComputer([...known.values()]).slice(0, MAX_OBSERVERS);
+    this.#observers = chosenOf([...known.values()]);
     if (this.#askedOf < ENOUGH_OBSERVERS && this.#observers.length > this.#askedOf) {
       void this.classify();
     }
@@ -123,6 +128,7 @@ export class NatObserver {
     const nat = classifyNat(words, own);
     if (nat === undefined || this.#closed) return;
     this.#classification = nat;
+    this.#only443 = isOnly443(observers, words);
     this.#tell();
   }
 
@@ -171,6 +177,26 @@ export class NatObserver {
     const { report } = this;
     if (report !== undefined) this.#options.reported(report);
   }
+}
+
+function isStrict({ port }: Address): boolean {
+  return port === STRICT_PORT;
+}
+
+/** Whether servers answered at port 443 that were asked elsewhere as well, and there none did. */
+function isOnly443(asked: readonly Address[], words: readonly Observation[]): boolean {
+  const answering = new Set(words.map(({ server }) => server.host));
+  const wasAskedElsewhere = asked.some((each) => !isStrict(each) && answering.has(each.host));
+  return wasAskedElsewhere && words.every(({ server }) => isStrict(server));
+}
+
+/** Of many: each computer once before any twice, but port 443 of some, if there is one. */
+function chosenOf(addresses: readonly Address[]): Address[] {
+  const ranked = byComputer(addresses);
+  const chosen = ranked.slice(0, MAX_OBSERVERS);
+  const lacking = MIN_STRICT_OBSERVERS - chosen.filter(isStrict).length;
+  const others = ranked.slice(MAX_OBSERVERS).filter(isStrict).slice(0, Math.max(0, lacking));
+  return [...chosen.slice(0, MAX_OBSERVERS - others.length), ...others];
 }
 
 /** The first address of each computer, then the second of each … */

@@ -17,12 +17,13 @@ const MAPPINGS: readonly (readonly [NatReport['mapping'], PortMapping])[] = [
 const MAX_STEP = 20;
 
 export function natReportToWire(report: NatReport): WireNatReport {
-  const { mapping, step, lastObserved } = report;
+  const { mapping, step, lastObserved, only443 = false } = report;
   const wire = MAPPINGS.find(([own]) => own === mapping)?.[1];
   return {
     mapping: wire ?? PortMapping.PORT_MAPPING_UNSPECIFIED,
     step,
     lastObserved: addressToWire(lastObserved),
+    only443,
   };
 }
 
@@ -38,12 +39,12 @@ export function guessTargetOf(
   const mapping = MAPPINGS.find(([, wire]) => wire === nat?.mapping)?.[0];
   const lastObserved = addressFromWire(nat?.lastObserved);
   if (nat === undefined || mapping === undefined || lastObserved === undefined) return undefined;
-  const { step } = nat;
+  const { step, only443 } = nat;
   const isSequence = step !== 0 && Math.abs(step) <= MAX_STEP;
   if (mapping === 'sequential' && !isSequence) return undefined;
   const reflexive = reflexiveOf(endpoint, lastObserved.host);
   if (reflexive === undefined || familyOf(lastObserved) !== 4) return undefined;
-  return { nat: { mapping, step, lastObserved }, reflexive };
+  return { nat: { mapping, step, lastObserved, only443 }, reflexive };
 }
 
 function reflexiveOf(endpoint: Endpoint, host: string): Address | undefined {

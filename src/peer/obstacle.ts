@@ -4,6 +4,10 @@ export interface NetworkSide {
   readonly udpBlocked: boolean;
   /** How its NAT chooses ports (RFC 4787 §4.1); undefined: not known. */
   readonly mapping: 'endpoint-independent' | 'sequential' | 'random' | undefined;
+  /** UDP gets out to port 443 only, where servers listen and no friend does. */
+  readonly only443: boolean;
+  /** The IPv4 address that servers see it at; undefined: not known. */
+  readonly outerHost: string | undefined;
 }
 
 /** Why there is no direct path between two peers. */
@@ -22,6 +26,23 @@ export function obstacleBetween(own: NetworkSide, friend: NetworkSide): Obstacle
       whose: blocked,
       reason: `${SUBJECTS[blocked]} no UDP through`,
       hint: 'Another network, as that of a phone, or a firewall that lets UDP out would help.',
+    };
+  }
+  const strict = whose(own.only443, friend.only443);
+  if (strict !== undefined) {
+    return {
+      whose: strict,
+      reason: `${SUBJECTS[strict]} UDP out to port 443 only, which servers can use and friends cannot`,
+      hint: 'Another network, as that of a phone, or a firewall that lets UDP out to every port would help.',
+    };
+  }
+  // Their addresses behind it, and what it sends back to its own outer one, have been tried.
+  if (own.outerHost !== undefined && own.outerHost === friend.outerHost) {
+    return {
+      whose: 'both',
+      reason:
+        'you and your friend are behind one router, yours or your provider’s, which lets you reach each other neither behind it nor by its outer address',
+      hint: 'A network whose devices may talk to each other (no guest network, no client isolation), IPv6, or another network for one of you would help.',
     };
   }
   const random = whose(own.mapping === 'random', friend.mapping === 'random');

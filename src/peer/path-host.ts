@@ -7,6 +7,7 @@ import {
   type Candidate,
   gatherHostCandidates,
   GuessTurn,
+  type NatReport,
   PathAgent,
   parseStun,
   PortGuess,
@@ -28,7 +29,7 @@ import { HeldChecks } from './held-checks.ts';
 import type { Match, RelayOffer } from './match.ts';
 import { NatObserver } from './nat-observer.ts';
 import { guessTargetOf, natReportToWire } from './nat-report.ts';
-import { type Obstacle, obstacleBetween } from './obstacle.ts';
+import { type NetworkSide, type Obstacle, obstacleBetween } from './obstacle.ts';
 import { PortGuesser } from './port-guesser.ts';
 import type { RelayRoute } from './relay-client.ts';
 import { ServerProbes } from './server-probes.ts';
@@ -201,13 +202,11 @@ export class PathHost {
     const isSeen = ({ kind }: Candidate): boolean => kind !== 'host';
     const candidates = candidatesOf(endpoint);
     const isPublic = candidates.some(({ address }) => scopeOf(address.host) === 'public');
+    // Whom a server sees by UDP has an address that it was seen at.
+    const friendIsBlocked = !candidates.some(isSeen) && !isPublic;
     return obstacleBetween(
-      { udpBlocked, mapping: this.nat.report?.mapping },
-      // Whom a server sees by UDP has an address that it was seen at.
-      {
-        udpBlocked: !candidates.some(isSeen) && !isPublic,
-        mapping: guessTargetOf(endpoint)?.nat.mapping,
-      },
+      sideOf(udpBlocked, this.nat.report),
+      sideOf(friendIsBlocked, guessTargetOf(endpoint)?.nat),
     );
   }
 
@@ -294,6 +293,11 @@ const KINDS: ReadonlyMap<WireCandidate['kind'], Candidate['kind']> = new Map([
   [CandidateKind.CANDIDATE_KIND_SERVER_REFLEXIVE, 'srflx'],
   [CandidateKind.CANDIDATE_KIND_MAPPED, 'mapped'],
 ]);
+
+function sideOf(udpBlocked: boolean, nat: NatReport | undefined): NetworkSide {
+  const { mapping, only443 = false, lastObserved } = nat ?? {};
+  return { udpBlocked, mapping, only443, outerHost: lastObserved?.host };
+}
 
 function tellFriendsNat(path: FriendPath, endpoint: Endpoint): void {
   const { nat, reflexive } = guessTargetOf(endpoint) ?? {};

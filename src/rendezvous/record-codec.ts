@@ -86,11 +86,12 @@ export function endpointFromWire(wire: WireEndpoint | undefined): Endpoint | und
   return { ufrag, password, candidates, nat, relayRefused: wire.relayRefused };
 }
 
-function natToWire({ mapping, step, lastObserved }: NatReport): WireNatReport {
+function natToWire({ mapping, step, lastObserved, only443 }: NatReport): WireNatReport {
   return {
     mapping: MAPPINGS.find(([own]) => own === mapping)?.[1] ?? PortMapping.PORT_MAPPING_UNSPECIFIED,
     step,
     lastObserved: lastObserved === undefined ? undefined : addressToWire(lastObserved),
+    only443,
   };
 }
 
@@ -99,7 +100,8 @@ function natFromWire(wire: WireNatReport | undefined): NatReport | undefined {
   const mapping = MAPPINGS.find(([, other]) => other === wire?.mapping)?.[0];
   if (wire === undefined || mapping === undefined || Math.abs(wire.step) > MAX_STEP)
     return undefined;
-  return { mapping, step: wire.step, lastObserved: addressFromWire(wire.lastObserved) };
+  const { step, only443 } = wire;
+  return { mapping, step, lastObserved: addressFromWire(wire.lastObserved), only443 };
 }
 
 function candidateFromWire(wire: WireCandidate): Candidate | undefined {

@@ -26,6 +26,8 @@ export interface NatReport {
   readonly step: number;
   /** The public address seen last, of an IP address where a server saw the session itself. */
   readonly lastObserved: Address | undefined;
+  /** UDP leaves the network to port 443 only. */
+  readonly only443: boolean;
 }
 
 /** Whom a peer waits for. */

@@ -104,7 +104,6 @@ export const LATE: Expectation = direct('another port can be opened in time', ['
 
 /** What is not built yet, and what becomes of those who need it. To be emptied. */
 const NOT_YET: ReadonlyMap<Need, string> = new Map<Need, string>([
-  ['blame', 'UDP to 443 only, and a shared router, are not told from any other firewall'],
   ['reopening', 'src/path opens no further port where an early packet has moved the mapping'],
 ]);
 

@@ -60,7 +60,7 @@ interface Call {
   readonly reasons: string[];
 }
 
-const OPEN = { udpBlocked: false, mapping: undefined };
+const OPEN = { udpBlocked: false, mapping: undefined, only443: false, outerHost: undefined };
 
 /** A link to bob over a network that does what the test says. */
 class Subject {

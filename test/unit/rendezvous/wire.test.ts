@@ -53,6 +53,7 @@ const records: fc.Arbitrary<PeerRecord> = fc.record({
         mapping: fc.constantFrom('endpoint-independent', 'sequential', 'random'),
         step: fc.integer({ min: -65_535, max: 65_535 }),
         lastObserved: fc.option(address, { nil: undefined }),
+        only443: fc.boolean(),
       }),
       { nil: undefined },
     ),

@@ -99,7 +99,11 @@ export interface NatReport {
   /** Where sequential: from one port to the next. */
   step: number;
   /** The public address that was observed last; where sequential, the next is guessed from it. */
-  lastObserved?: Address | undefined;
+  lastObserved?:
+    | Address
+    | undefined;
+  /** UDP leaves the network to port 443 only. */
+  only443: boolean;
 }
 
 /** One run of a peer's program. Ordered: the higher started_at, then the higher nonce, is the newer. */
@@ -530,7 +534,7 @@ export const Endpoint: MessageFns<Endpoint> = {
 };
 
 function createBaseNatReport(): NatReport {
-  return { mapping: 0, step: 0, lastObserved: undefined };
+  return { mapping: 0, step: 0, lastObserved: undefined, only443: false };
 }
 
 export const NatReport: MessageFns<NatReport> = {
@@ -543,6 +547,9 @@ export const NatReport: MessageFns<NatReport> = {
     }
     if (message.lastObserved !== undefined) {
       Address.encode(message.lastObserved, writer.uint32(26).fork()).join();
+    }
+    if (message.only443 !== false) {
+      writer.uint32(32).bool(message.only443);
     }
     return writer;
   },
@@ -584,6 +591,14 @@ export const NatReport: MessageFns<NatReport> = {
             message.lastObserved = Address.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.only443 = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -606,6 +621,7 @@ export const NatReport: MessageFns<NatReport> = {
     message.lastObserved = (object.lastObserved !== undefined && object.lastObserved !== null)
       ? Address.fromPartial(object.lastObserved)
       : undefined;
+    message.only443 = object.only443 ?? false;
     return message;
   },
 };
