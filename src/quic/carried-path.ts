@@ -24,6 +24,11 @@ export class CarriedPath {
     this.#used.add(pathClass);
   }
 
+  /** What it lies on by now. */
+  get carrier(): Carrier {
+    return this.#carrier.successor ?? this.#carrier;
+  }
+
   get pathClass(): PathClass | undefined {
     return this.#pathClass;
   }

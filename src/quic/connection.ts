@@ -53,7 +53,6 @@ export class Connection implements QuicConnection, StreamTableHost {
   readonly role: 'dialer' | 'acceptor';
   readonly local: Address;
   readonly closed: Promise<CloseReason>;
-  readonly #carrier: Carrier | undefined;
   /** Set while the connection waits in the endpoint's list of dirty ones. */
   dirty = false;
 
@@ -83,7 +82,6 @@ export class Connection implements QuicConnection, StreamTableHost {
     this.id = options.id;
     this.role = role;
     this.local = local;
-    this.#carrier = carrier;
     this.#first = remote;
     this.#native = native;
     this.#owner = options.owner;
@@ -144,7 +142,7 @@ export class Connection implements QuicConnection, StreamTableHost {
   }
 
   get carrier(): Carrier | undefined {
-    return this.#carrier?.successor ?? this.#carrier;
+    return this.#carried?.carrier;
   }
 
   get remote(): Address {
@@ -183,14 +181,11 @@ export class Connection implements QuicConnection, StreamTableHost {
   }
 
   ping(): void {
-    const native = this.#native;
-    if (native === undefined || !this.#handshake.done) return;
-    try {
-      this.#ask(native, this.#host.clock.now());
+    if (!this.#handshake.done) return;
+    this.#drive((native, now) => {
+      this.#ask(native, now);
       this.wake();
-    } catch (error) {
-      this.#abort(native, `quiche failed: ${reasonOf(error)}`);
-    }
+    });
   }
 
   get isAwaited(): boolean {
@@ -268,11 +263,7 @@ export class Connection implements QuicConnection, StreamTableHost {
     this.#receive(datagram, this.#first);
     // What is no packet of the peer's, or one that came before, says nothing.
     if (native.stats().recv === before) return;
-    try {
-      this.#peer.follow(native, remote, datagram.length, id, this.#host.clock.now());
-    } catch (error) {
-      this.#abort(native, `quiche failed: ${reasonOf(error)}`);
-    }
+    this.#drive((_native, now) => this.#peer.follow(native, remote, datagram.length, id, now));
   }
 
   /**
@@ -285,23 +276,26 @@ export class Connection implements QuicConnection, StreamTableHost {
 
   /** Lets everything progress that can. Never throws. */
   turn(): void {
-    const native = this.#native;
-    if (native === undefined) return;
-    try {
-      const now = this.#host.clock.now();
+    this.#drive((native, now) => {
       if (!this.#handshake.done && native.isEstablished()) this.#open(native);
       if (this.#handshake.done) this.#progress(native, now);
       // Either step may have ended the connection.
       if (this.#native === undefined) return;
       this.#flush(native, now);
-      if (!native.isDraining() && !native.isClosed()) {
-        this.#arm(native, now);
-      } else if (this.#streams.size > 0 && this.#lingered < LINGER_TURNS) {
+      if (!native.isDraining() && !native.isClosed()) this.#arm(native, now);
+      else if (this.#streams.size > 0 && this.#lingered < LINGER_TURNS) {
         this.#lingered += 1;
         this.wake();
-      } else {
-        this.#finish(endReason(native, this.#handshake.done));
-      }
+      } else this.#finish(endReason(native, this.#handshake.done));
+    });
+  }
+
+  /** Does something with quiche, if it is still there: what that throws ends the connection. */
+  #drive(act: (native: NativeConnection, now: number) => void): void {
+    const native = this.#native;
+    if (native === undefined) return;
+    try {
+      act(native, this.#host.clock.now());
     } catch (error) {
       this.#abort(native, `quiche failed: ${reasonOf(error)}`);
     }
@@ -355,10 +349,7 @@ export class Connection implements QuicConnection, StreamTableHost {
   }
 
   #onTimer(): void {
-    const native = this.#native;
-    if (native === undefined) return;
-    const now = this.#host.clock.now();
-    try {
+    this.#drive((native, now) => {
       if (now >= this.#handshake.endsAt) {
         this.#abort(native, 'the handshake took too long');
         return;
@@ -367,10 +358,7 @@ export class Connection implements QuicConnection, StreamTableHost {
       native.onTimeout();
       this.#sender.repeat(this.#firstFlight.due(now));
       this.#askForLife(native, now);
-    } catch (error) {
-      this.#abort(native, `quiche failed: ${reasonOf(error)}`);
-      return;
-    }
+    });
     this.turn();
   }
 
