@@ -11,12 +11,8 @@ import type { FriendRoster, LinkEvents } from '../peer/friend-roster.ts';
 import type { GuessProgress } from '../path/index.ts';
 import type { Obstacle } from '../peer/obstacle.ts';
 import { formatSession } from '../rpc/session-id.ts';
-import {
-  type ConversationMemory,
-  ConversationSession,
-  type SessionEffect,
-  type SessionInput,
-} from './session.ts';
+import type { SessionEffect, SessionInput } from './session-events.ts';
+import { type ConversationMemory, ConversationSession } from './session.ts';
 import { MAX_TEXT_BYTES } from './session-limits.ts';
 
 /**

@@ -1,8 +1,10 @@
 import type { FriendGreeting } from '../peer/link-events.ts';
-import { compareSessions, formatSession } from '../rpc/session-id.ts';
+import { formatSession } from '../rpc/session-id.ts';
 import type { SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import type { PeerFrame } from '../rpc/generated/chatty/v1/peer.ts';
-import { type Delivery, SessionInbox } from './session-inbox.ts';
+import { ConversationNumbers } from './conversation-numbers.ts';
+import type { SessionEffect, SessionInput } from './session-events.ts';
+import { SessionInbox } from './session-inbox.ts';
 import { MAX_TEXT_BYTES } from './session-limits.ts';
 import { SessionOutbox } from './session-outbox.ts';
 
@@ -11,8 +13,6 @@ const GOODBYE_REPEAT_MS = 250;
 const GOODBYE_TRIES_MS = 1_000;
 /** On one connection: they need no acknowledgement, so nothing else bounds them. */
 const MAX_GOODBYES = 16;
-/** Towards so many sessions of the friend's, numbers are kept: of those tried at once there are two. */
-const MAX_NUMBERS = 8;
 /** What is kept of a friend's reason, in UTF-16 code units. */
 const MAX_REASON = 512;
 
@@ -33,58 +33,6 @@ export interface ConversationMemory {
 
 const NO_MEMORY: ConversationMemory = { lastId: 0, conversation: 0n, takenIds: new Map() };
 
-export type SessionInput =
-  /**
-   * Frames go over a new connection from now on; it may replace another without `disconnected`.
-   * `greeting` is what its hello or welcome said, where that is known already.
-   */
-  | {
-      readonly type: 'connected';
-      readonly friendSession: SessionId;
-      readonly greeting?: FriendGreeting | undefined;
-    }
-  /** The friend's welcome said this, after `connected`. */
-  | { readonly type: 'greeted'; readonly greeting: FriendGreeting }
-  | { readonly type: 'disconnected' }
-  | { readonly type: 'frame'; readonly frame: PeerFrame }
-  /** The user says something. Answered with `accepted`, or with `refused` and then nothing is sent. */
-  | { readonly type: 'submit'; readonly text: string }
-  /** The user will say no more. */
-  | { readonly type: 'end-input' }
-  /** The program has written everything up to this delivery. */
-  | { readonly type: 'delivered'; readonly number: number }
-  /**
-   * The user leaves. Answered with `left`: at the latest a second later, and at once where there is
-   * neither a connection nor, as `expectConnection` says, one about to be there.
-   */
-  | { readonly type: 'goodbye'; readonly reason: string; readonly expectConnection: boolean }
-  | { readonly type: 'tick' };
-
-export type SessionEffect =
-  | { readonly type: 'send'; readonly frame: PeerFrame }
-  | { readonly type: 'accepted'; readonly id: number }
-  | { readonly type: 'refused'; readonly why: 'too-long' | 'full' | 'ended' }
-  /** Whether a further message has room. */
-  | { readonly type: 'writable'; readonly writable: boolean }
-  /** Give this to the program, and hand `delivered` back when it has written it. */
-  | ({ readonly type: 'deliver'; readonly session: SessionId } & Delivery)
-  /** The friend's program has written the message. */
-  | { readonly type: 'acknowledged'; readonly id: number }
-  | { readonly type: 'end-acknowledged' }
-  /** The friend will say no more, and the program has written all it said. */
-  | { readonly type: 'friend-ended' }
-  /** The friend has said goodbye, and the program has written all it said. Untrusted text. */
-  | { readonly type: 'friend-left'; readonly reason: string }
-  /** Our goodbye is over: the friend has answered, or cannot. */
-  | { readonly type: 'left'; readonly answered: boolean }
-  /**
-   * What was said in greeting, on the connection that now should carry, is true no more: close it, and
-   * greet anew on another.
-   */
-  | { readonly type: 'outdated' }
-  /** The friend breaks the protocol: close the connection. Its further frames are ignored. */
-  | { readonly type: 'fault'; readonly message: string };
-
 /**
  * One conversation with one friend, above the connections that come and go: numbers what is said,
  * keeps it until it is acknowledged, says it again after a reconnect, and passes on what the friend
@@ -93,14 +41,7 @@ export type SessionEffect =
 export class ConversationSession {
   readonly #outbox: SessionOutbox;
   readonly #inbox: SessionInbox;
-  /** The highest number that a conversation of ours has had in this session of ours. */
-  #lastNumber: bigint;
-  /** By session of the friend's that was greeted and is not the present one, our number there. */
-  readonly #numbers = new Map<string, bigint>();
-  /** By session of the friend's, the number that was told there last. */
-  readonly #told = new Map<string, bigint>();
-  /** The present one's. */
-  #conversation: bigint | undefined;
+  readonly #numbers: ConversationNumbers;
   #friendSession: SessionId | undefined;
   /** The number of the friend's conversation; undefined while it has told none. */
   #friendConversation: bigint | undefined;
@@ -118,12 +59,12 @@ export class ConversationSession {
   constructor(before: ConversationMemory = NO_MEMORY) {
     this.#outbox = new SessionOutbox(before.lastId);
     this.#inbox = new SessionInbox(before.takenIds);
-    this.#lastNumber = before.conversation;
+    this.#numbers = new ConversationNumbers(before.conversation);
   }
 
   get memory(): ConversationMemory {
     const { lastId } = this.#outbox;
-    return { lastId, conversation: this.#lastNumber, takenIds: this.#inbox.takenIds };
+    return { lastId, conversation: this.#numbers.last, takenIds: this.#inbox.takenIds };
   }
 
   /** How many messages the friend has not acknowledged. */
@@ -142,10 +83,10 @@ export class ConversationSession {
    */
   greeting(friendSession: SessionId, friendConversation?: bigint): OwnGreeting {
     const known = this.#friendConversation;
-    const conversation = this.#numberFor(friendSession);
-    keep(this.#told, formatSession(friendSession), conversation);
+    const session = formatSession(friendSession);
+    const conversation = this.#numbers.tell(session);
     const isAnew =
-      !this.#isKnown(friendSession) ||
+      !this.#numbers.isPresent(session) ||
       this.#isOver ||
       (friendConversation !== undefined && known !== undefined && friendConversation > known);
     return isAnew
@@ -224,16 +165,15 @@ export class ConversationSession {
     now: number,
     effects: SessionEffect[],
   ): void {
-    const number = this.#numberFor(friendSession);
-    if ((this.#told.get(formatSession(friendSession)) ?? number) !== number) {
+    const session = formatSession(friendSession);
+    const isAnew = !this.#numbers.isPresent(session) || this.#isOver;
+    if (!this.#numbers.enter(session)) {
       this.#connected = false;
       effects.push({ type: 'outdated' });
       return;
     }
-    this.#numbers.delete(formatSession(friendSession));
-    this.#conversation = number;
     this.#outbox.rewind();
-    if (!this.#isKnown(friendSession) || this.#isOver) this.#restart(friendSession);
+    if (isAnew) this.#restart(friendSession);
     if (greeting !== undefined) this.#learn(greeting);
     this.#friendLeft = undefined;
     this.#goodbyes = 0;
@@ -241,23 +181,6 @@ export class ConversationSession {
     if (greeting !== undefined) this.#greeted(greeting, effects);
     this.#flush(effects);
     this.#sendGoodbye(now, effects);
-  }
-
-  /**
-   * Our number towards this session of the friend's. One that is left for another and returned to is
-   * numbered anew, for what was said there has gone on without it.
-   */
-  #numberFor(friendSession: SessionId): bigint {
-    if (this.#isKnown(friendSession) && this.#conversation !== undefined) return this.#conversation;
-    const session = formatSession(friendSession);
-    const number = this.#numbers.get(session) ?? ++this.#lastNumber;
-    keep(this.#numbers, session, number);
-    return number;
-  }
-
-  #isKnown(friendSession: SessionId): boolean {
-    const known = this.#friendSession;
-    return known !== undefined && compareSessions(known, friendSession) === 0;
   }
 
   /** The friend knows of nothing: both sides number anew. */
@@ -284,7 +207,7 @@ export class ConversationSession {
 
   /** Whether what was said to that conversation was said to this one. */
   #isOurs(toConversation: bigint | undefined): boolean {
-    return toConversation === undefined || toConversation === this.#conversation;
+    return toConversation === undefined || toConversation === this.#numbers.present;
   }
 
   #submit(text: string, effects: SessionEffect[]): void {
@@ -417,12 +340,4 @@ export class ConversationSession {
     this.#connected = false;
     effects.push({ type: 'fault', message: `the friend's program sent ${message}` });
   }
-}
-
-/** Keeps the last few. */
-function keep(numbers: Map<string, bigint>, session: string, number: bigint): void {
-  numbers.delete(session);
-  numbers.set(session, number);
-  const [oldest] = numbers.keys();
-  if (numbers.size > MAX_NUMBERS && oldest !== undefined) numbers.delete(oldest);
 }

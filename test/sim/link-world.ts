@@ -1,7 +1,8 @@
 import type { Timer } from '../../src/base/clock.ts';
 import { compareBytes } from '../../src/base/identity.ts';
 import type { Random } from '../../src/base/random.ts';
-import { ConversationSession, type SessionInput } from '../../src/chat/session.ts';
+import type { SessionInput } from '../../src/chat/session-events.ts';
+import { ConversationSession } from '../../src/chat/session.ts';
 import type {
   AttemptEffect,
   AttemptInput,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { seededRandom, type Random } from '../../src/base/random.ts';
-import { ConversationSession, type SessionEffect } from '../../src/chat/session.ts';
+import type { SessionEffect } from '../../src/chat/session-events.ts';
+import { ConversationSession } from '../../src/chat/session.ts';
 import { formatSession } from '../../src/rpc/session-id.ts';
 import type { SessionId } from '../../src/rpc/generated/chatty/v1/common.ts';
 import type { FriendGreeting } from '../../src/peer/link-events.ts';

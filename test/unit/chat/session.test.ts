@@ -1,10 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type ConversationMemory,
-  ConversationSession,
-  type SessionEffect,
-} from '../../../src/chat/session.ts';
+import type { SessionEffect } from '../../../src/chat/session-events.ts';
+import { type ConversationMemory, ConversationSession } from '../../../src/chat/session.ts';
 import type { SessionId } from '../../../src/rpc/generated/chatty/v1/common.ts';
 import type { PeerFrame } from '../../../src/rpc/generated/chatty/v1/peer.ts';
 
