@@ -40,6 +40,9 @@ const greetingOf = (receivedUpTo: bigint, conversation = 1n): FriendGreeting => 
 const newerOf = (more: Partial<Match> = {}): Match =>
   matchOf({ session: NEWER, endpoint: { ...endpoint, ufrag: 'newer' }, ...more });
 
+/** What a greeting says beside the count, which tells a hello from a welcome here. */
+type Said = [generation?: number, from?: SessionId, conversation?: bigint];
+
 /** A machine whose own fingerprint is `own`; its friend's is the other of the two. */
 class Subject {
   readonly machine: LinkMachine;
@@ -78,28 +81,23 @@ class Subject {
     return this.step(now, { type: 'accepted', connection });
   }
 
-  hello(
-    now: number,
-    connection: number,
-    generation = 0,
-    from = FIRST,
-    conversation = 1n,
-  ): LinkEffect[] {
-    return this.step(now, {
-      ...{ type: 'hello', connection, session: from, generation },
-      greeting: greetingOf(7n, conversation),
-    });
+  hello(now: number, connection: number, ...said: Said): LinkEffect[] {
+    return this.#greet('hello', 7n, now, connection, ...said);
   }
 
-  welcome(
+  welcome(now: number, connection: number, ...said: Said): LinkEffect[] {
+    return this.#greet('welcome', 8n, now, connection, ...said);
+  }
+
+  #greet(
+    type: 'hello' | 'welcome',
+    receivedUpTo: bigint,
     now: number,
     connection: number,
-    generation = 0,
-    from = FIRST,
-    conversation = 1n,
+    ...[generation = 0, from = FIRST, conversation = 1n]: Said
   ): LinkEffect[] {
-    const greeting = greetingOf(8n, conversation);
-    return this.step(now, { type: 'welcome', connection, session: from, generation, greeting });
+    const greeting = greetingOf(receivedUpTo, conversation);
+    return this.step(now, { type, connection, session: from, generation, greeting });
   }
 
   closed(now: number, connection: number): LinkEffect[] {
