@@ -73,6 +73,12 @@ export class ChattyError extends Error {
   }
 }
 
+/** Whatever was thrown, as an error of ours: what is none went wrong on the way. */
+export function asChattyError(error: unknown): ChattyError {
+  if (error instanceof ChattyError) return error;
+  return new ChattyError('CHATTY_TRANSPORT', reasonOf(error), { cause: error });
+}
+
 /** The text of whatever was thrown, for sentences like "…: connection refused". */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,3 +1,5 @@
+import { setNewest } from '../base/newest.ts';
+
 /** Towards so many sessions of the friend's, numbers are kept: of those tried at once there are two. */
 const MAX_NUMBERS = 8;
 
@@ -37,7 +39,7 @@ export class ConversationNumbers {
   /** What is told to a session in greeting. */
   tell(session: string): bigint {
     const number = this.#towards(session);
-    keep(this.#told, session, number);
+    setNewest(this.#told, session, number, MAX_NUMBERS);
     return number;
   }
 
@@ -56,15 +58,7 @@ export class ConversationNumbers {
   #towards(session: string): bigint {
     if (this.#present?.session === session) return this.#present.number;
     const number = this.#waiting.get(session) ?? ++this.#last;
-    keep(this.#waiting, session, number);
+    setNewest(this.#waiting, session, number, MAX_NUMBERS);
     return number;
   }
-}
-
-/** Keeps the last few. */
-function keep(numbers: Map<string, bigint>, session: string, number: bigint): void {
-  numbers.delete(session);
-  numbers.set(session, number);
-  const [oldest] = numbers.keys();
-  if (numbers.size > MAX_NUMBERS && oldest !== undefined) numbers.delete(oldest);
 }

@@ -1,3 +1,4 @@
+import { setNewest } from '../base/newest.ts';
 import type { ChatMessage } from '../rpc/generated/chatty/v1/peer.ts';
 import {
   MAX_TEXT_BYTES,
@@ -179,13 +180,9 @@ export class SessionInbox {
   }
 }
 
-/** Notes the highest id of a session, and forgets the session noted longest ago if there are many. */
+/** Notes the highest id of a session. */
 function note(ids: Map<string, number>, session: string, id: number): void {
-  const highest = Math.max(ids.get(session) ?? 0, id);
-  ids.delete(session);
-  ids.set(session, highest);
-  const [oldest] = ids.keys();
-  if (ids.size > MAX_SESSIONS && oldest !== undefined) ids.delete(oldest);
+  setNewest(ids, session, Math.max(ids.get(session) ?? 0, id), MAX_SESSIONS);
 }
 
 function fault(why: string): { kind: 'fault'; why: string } {

@@ -1,3 +1,4 @@
+import { setNewest } from '../base/newest.ts';
 import type { Random } from '../base/random.ts';
 import type { Fact, RegistryEffect } from './events.ts';
 import type { Member } from './member.ts';
@@ -47,9 +48,7 @@ export class Notices {
     notice.tried.add(to.id);
     this.#lastNumber += 1;
     const number = this.#lastNumber;
-    this.#underWay.set(number, notice);
-    const [oldest] = this.#underWay.keys();
-    if (this.#underWay.size > MAX_UNDER_WAY && oldest !== undefined) this.#underWay.delete(oldest);
+    setNewest(this.#underWay, number, notice, MAX_UNDER_WAY);
     const deadlineMs = this.#deadlineMs;
     return [{ kind: 'notify', notice: number, to, fact: notice.fact, deadlineMs }];
   }

@@ -1,3 +1,5 @@
+import { setNewest } from '../base/newest.ts';
+
 /** Late registrations arrive within a call's deadline; a minute is plenty. */
 const KEEP_MS = 60_000;
 /** More of them than this are not kept; the oldest gives way. */
@@ -22,10 +24,8 @@ export class Tombstones {
     if (before !== undefined && before.incarnation >= who.incarnation && before.state === 'left') {
       return;
     }
-    this.#byId.delete(who.id);
-    this.#byId.set(who.id, { incarnation: who.incarnation, state, at: now });
-    const [oldest] = this.#byId.keys();
-    if (this.#byId.size > MAX_TOMBSTONES && oldest !== undefined) this.#byId.delete(oldest);
+    const tombstone = { incarnation: who.incarnation, state, at: now };
+    setNewest(this.#byId, who.id, tombstone, MAX_TOMBSTONES);
   }
 
   /** Whether a registration of `who` comes too late. */

@@ -1,6 +1,6 @@
 import type { Address } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { ChattyError, reasonOf } from '../base/errors.ts';
+import { asChattyError, ChattyError } from '../base/errors.ts';
 import {
   type BalancerAddress,
   formatBalancerAddress,
@@ -116,9 +116,4 @@ export function noServerError(failures: ReadonlyMap<string, ChattyError>): Chatt
       cause: only,
     },
   );
-}
-
-function asChattyError(error: unknown): ChattyError {
-  if (error instanceof ChattyError) return error;
-  return new ChattyError('CHATTY_TRANSPORT', reasonOf(error), { cause: error });
 }

@@ -8,7 +8,7 @@ const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 
 export interface FriendConnectionEvents {
   frame(frame: NonNullable<PeerFrame['kind']>): void;
-  closed(reason: string): void;
+  closed(): void;
 }
 
 /** One QUIC connection to a friend with the one stream that carries frames. */
@@ -27,7 +27,7 @@ export class FriendConnection {
       if (quic.role === 'acceptor' && this.#frames === undefined) this.#use(stream);
       else stream.destroy();
     };
-    void quic.closed.then(({ reason }) => this.#end(reason));
+    void quic.closed.then(() => this.#end());
   }
 
   /**
@@ -56,14 +56,14 @@ export class FriendConnection {
       },
       onEnd: (reason) => {
         this.quic.close(0, reason);
-        this.#end(reason);
+        this.#end();
       },
     });
   }
 
-  #end(reason: string): void {
+  #end(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#events.closed(reason);
+    this.#events.closed();
   }
 }

@@ -260,9 +260,9 @@ export class FriendLink {
     const id = ++this.#lastConnection;
     const connection = new FriendConnection(quic, {
       frame: (frame) => this.#frame(id, frame),
-      closed: (reason) => {
+      closed: () => {
         this.#connections.delete(id);
-        this.#step({ type: 'closed', connection: id, reason });
+        this.#step({ type: 'closed', connection: id });
       },
     });
     this.#connections.set(id, connection);
@@ -306,6 +306,6 @@ export class FriendLink {
   #refuse(connection: ConnectionId, reason: string): void {
     this.#connections.get(connection)?.close(reason);
     this.#connections.delete(connection);
-    this.#step({ type: 'closed', connection, reason });
+    this.#step({ type: 'closed', connection });
   }
 }

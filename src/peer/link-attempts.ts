@@ -1,5 +1,4 @@
 import type { Address } from '../base/address.ts';
-import { ChattyError, reasonOf } from '../base/errors.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Path } from '../path/index.ts';
 import type { Carrier, QuicConnection } from '../quic/index.ts';
@@ -169,15 +168,12 @@ export class LinkAttempts {
 
   async #dial(paths: FriendPath, key: Uint8Array): Promise<void> {
     try {
-      if (paths.best === undefined) {
-        throw new ChattyError('CHATTY_TRANSPORT', 'there is no path to the friend');
-      }
       const quic = await this.#host.dial(paths, this.#friend, key);
       useBest(paths, quic);
       if (this.slotOf(paths) === undefined) quic.close(0, 'the friend has started anew');
       else this.step(paths, { type: 'dialled', connection: this.#events.dialled(quic) });
-    } catch (error) {
-      this.step(paths, { type: 'dial-failed', reason: reasonOf(error) });
+    } catch {
+      this.step(paths, { type: 'dial-failed' });
     }
   }
 }

@@ -24,7 +24,7 @@ export type AttemptInput =
     }
   /** None is any more. */
   | { readonly type: 'path-lost' }
-  | { readonly type: 'dial-failed'; readonly reason: string }
+  | { readonly type: 'dial-failed' }
   /** The handshake of a connection we dialled is complete and the friend's key proven. */
   | { readonly type: 'dialled'; readonly connection: ConnectionId }
   /** The friend's key is proven on a connection it dialled. */
@@ -51,7 +51,7 @@ export type LinkInput =
       readonly generation: number;
       readonly greeting: FriendGreeting;
     }
-  | { readonly type: 'closed'; readonly connection: ConnectionId; readonly reason: string }
+  | { readonly type: 'closed'; readonly connection: ConnectionId }
   /** The friend, or the user here, said goodbye: the session is over. */
   | { readonly type: 'goodbye' }
   | { readonly type: 'tick' };

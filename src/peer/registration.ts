@@ -1,6 +1,6 @@
 import type { Address } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { ChattyError, type ErrorCode, ERRORS, reasonOf } from '../base/errors.ts';
+import { asChattyError, ChattyError, type ErrorCode, ERRORS } from '../base/errors.ts';
 import { stripControl } from '../base/name.ts';
 import type { QuicEndpoint } from '../quic/index.ts';
 import { FramedStream } from '../rpc/framed-stream.ts';
@@ -37,7 +37,7 @@ export interface RegistrationEvents {
   match(found: MatchFound): void;
   conflict(conflict: WishConflict): void;
   /** A datagram came by a tunnel; it is the callee's to change. */
-  tunnelled?(datagram: Uint8Array, tunnel: Tunnel): void;
+  tunnelled(datagram: Uint8Array, tunnel: Tunnel): void;
   /** The server asks to be left; the registration stands until then. */
   moving(): void;
   /** The registration is over or was never made; called once, last. */
@@ -89,8 +89,8 @@ export class Registration {
     return this.#line?.tunnel;
   }
 
-  wish(wish: Wish, withdraw: boolean, firstFlight?: FirstFlight): void {
-    this.#send({ $case: 'wish', value: { wish, withdraw, firstFlight } });
+  wish(wish: Wish, withdraw: boolean): void {
+    this.#send({ $case: 'wish', value: { wish, withdraw } });
   }
 
   /** Asks the server for a sign of life, which shows it where we are now. */
@@ -125,7 +125,7 @@ export class Registration {
       clock: this.#clock,
       signal: this.#abort.signal,
       udpOnly: this.#udpOnly,
-      received: (datagram, tunnel) => this.#events.tunnelled?.(datagram, tunnel),
+      received: (datagram, tunnel) => this.#events.tunnelled(datagram, tunnel),
     });
     const { connection } = line;
     const firstFlights = await this.#presence.firstFlights();
@@ -218,9 +218,4 @@ export function errorFromFault(fault: Fault): ChattyError {
     known ? (fault.code as ErrorCode) : 'CHATTY_PROTOCOL',
     stripControl(known ? fault.message : `${fault.code}: ${fault.message}`).slice(0, 500),
   );
-}
-
-function asChattyError(error: unknown): ChattyError {
-  if (error instanceof ChattyError) return error;
-  return new ChattyError('CHATTY_TRANSPORT', reasonOf(error), { cause: error });
 }

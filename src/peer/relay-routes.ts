@@ -6,7 +6,7 @@ import type { RelayRoute } from './relay-client.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** How a server is reached that this peer is registered with. */
-export interface KnownServer {
+interface KnownServer {
   readonly remote: Address | undefined;
   readonly tunnel: Tunnel | undefined;
 }
@@ -14,31 +14,37 @@ export interface KnownServer {
 /** Of one server, so many addresses are tried. */
 const MAX_ROUTES = 4;
 
+/** What decides how a relaying server is reached. */
+interface Surroundings {
+  readonly endpoint: QuicEndpoint;
+  /** The registration with that server, where there is one. */
+  readonly server: KnownServer | undefined;
+  /** Whether nothing but tunnels leads to servers. */
+  readonly udpBlocked: boolean;
+  /** Whether servers on loopback are ours. */
+  readonly onLoopback: boolean;
+}
+
 /**
  * The ways to a relaying server, best first: the one a registration there has found, then its other
- * addresses. Where nothing but tunnels works, only those that stand.
- * @param known by server's id.
- * @param onLoopback whether servers on loopback are ours.
+ * addresses. Where nothing but tunnels works, only that of the registration.
  */
 export function relayRoutes(
   offer: RelayOffer,
-  endpoint: QuicEndpoint,
-  known: ReadonlyMap<string, KnownServer>,
-  onLoopback: boolean,
+  { endpoint, server, udpBlocked, onLoopback }: Surroundings,
 ): readonly RelayRoute[] {
-  const own = known.get(offer.serverId);
-  if (own?.tunnel !== undefined) return [tunnelRoute(own.tunnel)];
-  const all = [...known.values()].filter(({ remote }) => remote !== undefined);
-  if (all.length > 0 && all.every(({ tunnel }) => tunnel !== undefined)) return [];
+  if (server?.tunnel !== undefined) return [tunnelRoute(server.tunnel)];
+  if (udpBlocked) return [];
   const families = new Set(endpoint.addresses.map(familyOf));
+  const own = server?.remote;
   const others = offer.addresses.filter(
     (address) =>
       families.has(familyOf(address)) &&
       isSafeTarget(address) &&
       (onLoopback || scopeOf(address.host) !== 'loopback') &&
-      (own?.remote === undefined || !sameAddress(address, own.remote)),
+      (own === undefined || !sameAddress(address, own)),
   );
-  const first = own?.remote === undefined ? [] : [own.remote];
+  const first = own === undefined ? [] : [own];
   return [...first, ...others].slice(0, MAX_ROUTES).map((address) => ({
     address,
     tunnelled: false,

@@ -2,8 +2,9 @@ import { type Address, familyOf, formatAddress, scopeOf } from '../base/address.
 import type { Clock, Timer } from '../base/clock.ts';
 import type { ChattyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { setNewest } from '../base/newest.ts';
 import type { Random } from '../base/random.ts';
-import type { QuicEndpoint } from '../quic/index.ts';
+import { kindOf, type QuicEndpoint } from '../quic/index.ts';
 import type { Wish } from '../rpc/generated/chatty/v1/common.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
 import { addressesFromWire } from '../rpc/wire-address.ts';
@@ -22,8 +23,6 @@ import { Whereabouts } from './whereabouts.ts';
 const MAX_TOLD_SERVERS = 4;
 /** Of one server, so many addresses are asked how our NAT looks from there. */
 const MAX_OBSERVERS = 8;
-/** Of a relay frame; QUIC has others. */
-const RELAY_FIRST_BYTE = 0x0c;
 /** Refusals after which trying again as the same peer is of no use. */
 const FINAL: ReadonlySet<string> = new Set([
   'CHATTY_NAME_TAKEN',
@@ -129,8 +128,12 @@ export class ServerRoster {
 
   /** The ways to a relaying server, best first. */
   routesTo(offer: RelayOffer): readonly RelayRoute[] {
-    const known = new Map([...this.#entries].map(([id, entry]) => [id, entry.registration]));
-    return relayRoutes(offer, this.#options.endpoint, known, this.onLoopback);
+    const { udpBlocked, onLoopback } = this;
+    return relayRoutes(offer, {
+      ...{ udpBlocked, onLoopback },
+      endpoint: this.#options.endpoint,
+      server: this.#entries.get(offer.serverId)?.registration,
+    });
   }
 
   /** Whether nothing but tunnels leads to servers. */
@@ -259,12 +262,7 @@ export class ServerRoster {
     const [address] = addressesFromWire(server.addresses, 1);
     const place = address === undefined ? server.id : formatAddress(address);
     // Of many servers, the last few are enough to say why none answers.
-    this.#failures.delete(place);
-    this.#failures.set(place, error);
-    const [oldest] = this.#failures.keys();
-    if (this.#failures.size > MAX_TOLD_SERVERS && oldest !== undefined) {
-      this.#failures.delete(oldest);
-    }
+    setNewest(this.#failures, place, error, MAX_TOLD_SERVERS);
     this.#tellNoServer();
   }
 
@@ -277,7 +275,7 @@ export class ServerRoster {
 
   #receiveTunnelled(datagram: Uint8Array, tunnel: Tunnel): void {
     const { endpoint, paths } = this.#options;
-    if (datagram[0] === RELAY_FIRST_BYTE) paths.receiveRelay(datagram, tunnel.remote, true);
+    if (kindOf(datagram) === 'relay') paths.receiveRelay(datagram, tunnel.remote, true);
     else endpoint.deliver(datagram, 'relay', tunnel);
   }
 }

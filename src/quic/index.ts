@@ -1,4 +1,5 @@
 export type { AcceptOptions } from './acceptor.ts';
+export { kindOf } from './datagram.ts';
 export { QuicEndpoint, type QuicEndpointOptions } from './endpoint.ts';
 export type { EndpointStats } from './endpoint-stats.ts';
 export type { QuicLimits } from './limits.ts';

@@ -5,6 +5,7 @@ import type { Identity } from '../base/identity.ts';
 import type { Random } from '../base/random.ts';
 import { answerBinding, CookieMint } from '../path/index.ts';
 import {
+  kindOf,
   type EndpointStats,
   type QuicConnection,
   QuicEndpoint,
@@ -40,7 +41,6 @@ const LENGTH_BYTES = 4;
 const TUNNEL_IDLE_MS = 60_000;
 /** How often a number is tried that may be free for UDP only. */
 const ATTEMPTS = 10;
-const RELAY_FIRST_BYTE = 0x0c;
 /** Handshakes in flight past which addresses have to be proven first. */
 const RETRY_ABOVE = 200;
 
@@ -163,7 +163,7 @@ export class PeerPort {
       opened: (tunnel) => {
         tunnel.onDatagram = (datagram) => {
           try {
-            if (datagram[0] === RELAY_FIRST_BYTE) {
+            if (kindOf(datagram) === 'relay') {
               handlers.relay(datagram, { type: 'tunnel', tunnel: tunnel.id });
             } else endpoint.deliver(datagram, 'relay', tunnel);
           } catch (error) {

@@ -261,7 +261,7 @@ export class World {
       }
       for (const end of process.openEnds) {
         this.after(IDLE_MS + this.between(-500, 500), () => {
-          if (still()) this.#closeEnd(end, 'idle');
+          if (still()) this.#closeEnd(end);
         });
       }
     }
@@ -288,7 +288,7 @@ export class World {
     const end = ends[this.#random.below(Math.max(1, ends.length))];
     if (end === undefined) return;
     this.#note(`CUT ${end.label} at ${end.process.label}`);
-    this.#closeEnd(end, 'cut');
+    this.#closeEnd(end);
   }
 
   restart(who: Who): void {
@@ -487,7 +487,7 @@ export class World {
       }
       case 'close': {
         const end = process.ends.get(effect.connection);
-        if (end?.open === true) this.#closeEnd(end, undefined);
+        if (end?.open === true) this.#closeEnd(end, false);
         return;
       }
       case 'connected': {
@@ -552,7 +552,7 @@ export class World {
   #drop(process: Process): void {
     const { active } = process.machine;
     const end = active === undefined ? undefined : process.ends.get(active);
-    if (end !== undefined) this.#closeEnd(end, 'greeted too early');
+    if (end !== undefined) this.#closeEnd(end);
   }
 
   #sendFrame(process: Process, frame: PeerFrame): void {
@@ -625,7 +625,7 @@ export class World {
     const attempt = (): void => {
       if (paths === undefined || !process.attempts.includes(paths)) return;
       if (this.clock.now() >= startedAt + HANDSHAKE_MS || this.#mishap(6)) {
-        this.#stepAttempt(process, paths, { type: 'dial-failed', reason: 'no answer' });
+        this.#stepAttempt(process, paths, { type: 'dial-failed' });
         return;
       }
       const friend = this.#target(process, paths);
@@ -724,20 +724,18 @@ export class World {
     }
     const meant = to.peer?.to;
     if (meant === undefined || compareSessions(meant, process.session) !== 0) {
-      this.#closeEnd(to, 'the hello is not for this conversation');
+      this.#closeEnd(to);
       return;
     }
     this.#step(process, { type: 'hello', connection: id, session, generation, greeting });
   }
 
-  /** One end closes; `reason` is what its own machine is told, undefined where that did it. */
-  #closeEnd(end: End, reason: string | undefined): void {
+  /** One end closes; its own machine is told, unless that did it. */
+  #closeEnd(end: End, isTold = true): void {
     if (!end.open) return;
     end.open = false;
     this.#abandon(end);
-    if (reason !== undefined) {
-      this.#step(end.process, { type: 'closed', connection: end.id, reason });
-    }
+    if (isTold) this.#step(end.process, { type: 'closed', connection: end.id });
   }
 
   /** What a closed end leaves behind: some of what it sent still arrives, and the other hears, or not. */
@@ -749,7 +747,7 @@ export class World {
       const to = end.peer;
       if (to?.open !== true) return;
       if (heard && !this.#linkUp) this.after(IDLE_MS, notice);
-      else this.#closeEnd(to, heard ? 'closed by the friend' : 'idle');
+      else this.#closeEnd(to);
     };
     this.after(Math.max(noticeMs, end.lastArrivalAt - this.clock.now()), notice);
   }

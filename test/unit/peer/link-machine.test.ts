@@ -101,7 +101,7 @@ class Subject {
   }
 
   closed(now: number, connection: number): LinkEffect[] {
-    return this.step(now, { type: 'closed', connection, reason: 'idle' });
+    return this.step(now, { type: 'closed', connection });
   }
 
   /** Connected at 0 over connection 1, which it has dialled. */
@@ -196,7 +196,7 @@ describe('who dials', () => {
     const subject = new Subject(LOW);
     subject.match(0, { friendWasWaiting: true });
     subject.pathReady(0);
-    expect(subject.step(5_000, { type: 'dial-failed', reason: 'no answer' })).toEqual([]);
+    expect(subject.step(5_000, { type: 'dial-failed' })).toEqual([]);
     expect(subject.machine.nextDeadline()).toBe(5_500);
     expect(subject.tick(5_500)).toEqual([{ type: 'dial', key: HIGH }]);
   });
@@ -206,7 +206,7 @@ describe('who dials', () => {
     subject.match(0, { friendWasWaiting: true });
     subject.pathReady(0);
     subject.step(100, { type: 'path-lost' });
-    expect(subject.step(200, { type: 'dial-failed', reason: 'no path' })).toEqual([]);
+    expect(subject.step(200, { type: 'dial-failed' })).toEqual([]);
     expect(subject.tick(700)).toEqual([{ type: 'repunch' }]);
     expect(subject.pathReady(800)).toEqual([{ type: 'dial', key: HIGH }]);
   });
