@@ -24,6 +24,7 @@ export {
 export { GuessTurn, PortGuess } from './port-guess.ts';
 export type { GuessProgress, PortGuessEffect, PortGuessInput } from './port-guess.ts';
 export type { GuessTarget, NatReport } from './port-prediction.ts';
+export { Reopening, type ReopeningEffect, type ReopeningInput } from './reopening.ts';
 export { answerBinding, encodeServerProbe, readServerAnswer } from './stun-server.ts';
 export type { ServerObservation } from './stun-server.ts';
 export { parseStun, type StunMessage, usernameOf } from './stun.ts';

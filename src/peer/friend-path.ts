@@ -13,6 +13,7 @@ import {
 } from '../path/index.ts';
 import type { Carrier } from '../quic/index.ts';
 import type { RelayOffer } from './match.ts';
+import type { PathReopener } from './path-reopener.ts';
 import { PathSilence } from './path-silence.ts';
 import type { PortGuesser } from './port-guesser.ts';
 import { RelayClient, type RelayRoute } from './relay-client.ts';
@@ -64,6 +65,8 @@ export interface FriendPathOptions {
   send(datagram: Uint8Array, remote: Address, local?: Address, hops?: number): boolean;
   /** Guesses ports where ordinary checks find no path. */
   readonly guesser?: PortGuesser;
+  /** Opens a second way in where they find none. */
+  readonly reopener?: PathReopener;
   /** The ways to a relaying server, best first. */
   routesTo?(offer: RelayOffer): readonly RelayRoute[];
   /** Takes a QUIC datagram that came over a relay; it is valid only during the call. */
@@ -130,7 +133,7 @@ export class FriendPath implements Carrier {
     if (best !== undefined && answeredAt !== answeredBefore) this.#silence.heard(best.remote);
     const isSure = best?.via === 'udp' && best.checkedAt !== undefined && !this.#isDoubted;
     this.relays.want(!isSure || this.#silence.isSilent(best.remote));
-    this.#tellGuesser();
+    this.#tellOfPaths();
     const isNews = before === undefined || (before.presumed && best?.presumed === false);
     if (best !== undefined && isNews) this.#options.events.ready(best.presumed);
     if (best === undefined && before !== undefined) this.#options.events.lost();
@@ -157,11 +160,13 @@ export class FriendPath implements Carrier {
     this.#doubt(EARLY_DOUBT_MS);
   }
 
-  #tellGuesser(): void {
-    const isDirect = this.#options.agent.paths.some(({ via }) => via === 'udp');
+  #tellOfPaths(): void {
+    const { agent, guesser, reopener } = this.#options;
+    const isDirect = agent.paths.some(({ via }) => via === 'udp');
+    reopener?.pathKnown(isDirect, this.best);
     if (isDirect === this.#isDirect) return;
     this.#isDirect = isDirect;
-    this.#options.guesser?.step({ type: 'direct', connected: isDirect });
+    guesser?.step({ type: 'direct', connected: isDirect });
   }
 
   #carryOut(effect: PathEffect): void {
@@ -238,7 +243,7 @@ export class FriendPath implements Carrier {
 
   /**
    * Of a datagram that came.
-   * @param local the socket it came to; one of all the peer's, or one that ports are guessed from.
+   * @param local the socket it came to: one of all the peer's, or one opened for this friend.
    */
   classOf(remote: Address, local?: Address): PathClass | undefined {
     if (this.#closed) return undefined;
@@ -248,14 +253,23 @@ export class FriendPath implements Carrier {
 
   /** A socket as in `Path.local`: undefined for those that everything goes through. */
   socketOf(local: Address | undefined): Address | undefined {
-    return local !== undefined && this.#options.guesser?.has(local) === true ? local : undefined;
+    if (local === undefined) return undefined;
+    const { guesser, reopener } = this.#options;
+    return guesser?.has(local) === true || reopener?.has(local) === true ? local : undefined;
+  }
+
+  /** Where servers are to say that the friend finds us, beside where they see us themselves. */
+  get mapped(): Address | undefined {
+    return this.#options.reopener?.mapped;
   }
 
   /** What the NATs do has become known, or was asked anew. */
   natKnown(
     input: Extract<PortGuessInput, { type: 'own-nat' | 'friend-nat' | 'network-changed' }>,
   ): void {
-    if (!this.#closed) this.#options.guesser?.step(input);
+    if (this.#closed) return;
+    this.#options.guesser?.step(input);
+    this.#options.reopener?.step(input);
   }
 
   close(): void {
@@ -264,6 +278,7 @@ export class FriendPath implements Carrier {
     this.#timer?.cancel();
     this.relays.close();
     this.#options.guesser?.close();
+    this.#options.reopener?.close();
     this.#options.onClose();
   }
 }

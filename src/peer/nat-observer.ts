@@ -115,6 +115,11 @@ export class NatObserver {
     this.#tell();
   }
 
+  /** Where a server sees a socket; undefined: none answers. */
+  async locate(local: Address): Promise<Address | undefined> {
+    return (await this.#question(local, this.#observers, 1)).at(-1)?.mapped;
+  }
+
   close(): void {
     this.#closed = true;
   }
@@ -132,16 +137,12 @@ export class NatObserver {
     this.#tell();
   }
 
-  /**
-   * Asks from a fresh socket until enough have answered, or all have or have given up. One that is
-   * enough is asked alone, unless it is slow: each costs a mapping.
-   */
+  /** Asks from a fresh socket. */
   async #ask(
     observers: readonly Address[],
     enough: number,
     opened: (local: Address) => void = () => undefined,
   ): Promise<Observation[]> {
-    const { clock } = this.#options;
     if (observers.length === 0 || this.#closed) return [];
     let local: Address;
     try {
@@ -151,6 +152,21 @@ export class NatObserver {
       return [];
     }
     opened(local);
+    const words = await this.#question(local, observers, enough);
+    void this.#options.closeSocket(local);
+    return words;
+  }
+
+  /**
+   * Asks until enough have answered, or all have or have given up. One that is enough is asked alone,
+   * unless it is slow: each costs a mapping.
+   */
+  async #question(
+    local: Address,
+    observers: readonly Address[],
+    enough: number,
+  ): Promise<Observation[]> {
+    const { clock } = this.#options;
     const words: Observation[] = [];
     const asked = (some: readonly Address[]): Promise<unknown> =>
       Promise.all(
@@ -169,7 +185,6 @@ export class NatObserver {
       if (words.length < enough) await all;
     }
     abort.abort();
-    void this.#options.closeSocket(local);
     return words;
   }
 

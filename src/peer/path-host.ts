@@ -12,6 +12,7 @@ import {
   parseStun,
   PortGuess,
   readRelayFrame,
+  Reopening,
   type ServerObservation,
   type StunMessage,
   usernameOf,
@@ -30,6 +31,7 @@ import type { Match, RelayOffer } from './match.ts';
 import { NatObserver } from './nat-observer.ts';
 import { guessTargetOf, natReportToWire } from './nat-report.ts';
 import { type NetworkSide, type Obstacle, obstacleBetween } from './obstacle.ts';
+import { PathReopener } from './path-reopener.ts';
 import { PortGuesser } from './port-guesser.ts';
 import type { RelayRoute } from './relay-client.ts';
 import { ServerProbes } from './server-probes.ts';
@@ -37,6 +39,8 @@ import { ServerProbes } from './server-probes.ts';
 /** Bytes behind our ICE user name fragment and password (RFC 8445 §5.3 asks for 24 and 128 bits). */
 const UFRAG_BYTES = 9;
 const PASSWORD_BYTES = 18;
+/** Friends that a second way in is open for at a time; each is a candidate to all. */
+const MAX_REOPENED = 4;
 
 type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>;
 
@@ -60,6 +64,7 @@ export class PathHost {
   readonly #probes: ServerProbes;
   /** What our own NAT does. */
   readonly nat: NatObserver;
+  readonly #natReported: () => void;
   readonly #turn = new GuessTurn();
 
   constructor(options: {
@@ -70,7 +75,7 @@ export class PathHost {
     readonly ownFingerprint: Uint8Array;
     /** No byte may go over a relay. */
     readonly relayRefused?: boolean;
-    /** What our NAT does has become known, or was asked anew: friends are to be told. */
+    /** What is said of our NAT, or of where we are behind it, has changed: friends are to be told. */
     natReported?(): void;
   }) {
     this.#endpoint = options.endpoint;
@@ -78,6 +83,7 @@ export class PathHost {
     this.#random = options.random;
     this.#ownFingerprint = options.ownFingerprint;
     this.#relayRefused = options.relayRefused ?? false;
+    this.#natReported = () => options.natReported?.();
     this.#held = new HeldChecks(options.clock);
     this.#ufrag = this.#token(UFRAG_BYTES);
     this.#password = this.#token(PASSWORD_BYTES);
@@ -94,7 +100,7 @@ export class PathHost {
       interfaces: () => networkInterfaces(),
       reported: (nat) => {
         for (const path of this.#paths.keys()) path.natKnown({ type: 'own-nat', nat });
-        options.natReported?.();
+        this.#natReported();
       },
     });
     this.#endpoint.onStun = (datagram, remote, local) => this.#receive(datagram, remote, local);
@@ -108,8 +114,12 @@ export class PathHost {
 
   /** What servers are told of where this peer can be reached; they add what they observe. */
   ownEndpoint(interfaces: Interfaces): Endpoint {
-    const candidates = this.#hostCandidates(interfaces).map(({ address }) => ({
-      kind: CandidateKind.CANDIDATE_KIND_HOST,
+    const hosts = this.#hostCandidates(interfaces);
+    const reopened = [...this.#paths.keys()].flatMap(({ mapped }): Candidate[] =>
+      mapped === undefined ? [] : [{ kind: 'mapped', address: mapped }],
+    );
+    const candidates = [...reopened.slice(-MAX_REOPENED), ...hosts].map(({ kind, address }) => ({
+      kind: KINDS.find(([, own]) => own === kind)?.[0] ?? CandidateKind.CANDIDATE_KIND_UNSPECIFIED,
       address: addressToWire(address),
     }));
     const { report } = this.nat;
@@ -133,13 +143,14 @@ export class PathHost {
     },
   ): FriendPath {
     const { ufrag, password } = match.endpoint;
+    // Exactly one of two sides (RFC 8445 §6.1.1), whichever was started first.
+    const controlling = compareBytes(this.#ownFingerprint, match.key) < 0;
     const agent = new PathAgent(
       {
         local: { ufrag: this.#ufrag, password: this.#password },
         remote: { ufrag, password },
         remoteCandidates: candidatesOf(match.endpoint),
-        // Exactly one of two sides (RFC 8445 §6.1.1), whichever was started first.
-        controlling: compareBytes(this.#ownFingerprint, match.key) < 0,
+        controlling,
         families: new Set(this.#endpoint.addresses.map(familyOf)),
         // That servers see us there may turn out later.
         get onLoopback() {
@@ -149,22 +160,33 @@ export class PathHost {
       },
       this.#clock.now(),
     );
-    const guesser = new PortGuesser({
-      guess: new PortGuess({ turn: this.#turn, random: this.#random }, this.#clock.now()),
+    const sockets = {
       clock: this.#clock,
       openSocket: () => this.#endpoint.openSocket(4),
-      closeSocket: (local) => this.#endpoint.closeSocket(local),
+      closeSocket: (local: Address) => this.#endpoint.closeSocket(local),
+      socketClosed: (local: Address) => path.step({ type: 'socket-closed', local }),
+    };
+    const guesser = new PortGuesser({
+      ...sockets,
+      guess: new PortGuess({ turn: this.#turn, random: this.#random }, this.#clock.now()),
       check: (remote, local, short) => path.step({ type: 'guess', remote, local, short }),
       isHeardAt: (local) => agent.isHeardAt(local),
-      socketClosed: (local) => path.step({ type: 'socket-closed', local }),
       report: () => void this.nat.renew(),
       progress: (progress) => options.events.guessing?.(progress),
+    });
+    const reopener = new PathReopener({
+      ...sockets,
+      reopening: new Reopening(controlling, this.#clock.now()),
+      locate: (local) => this.nat.locate(local),
+      openPort: (remote, local) => path.step({ type: 'guess', remote, local, short: true }),
+      located: () => this.#natReported(),
     });
     const path: FriendPath = new FriendPath({
       agent,
       clock: this.#clock,
       send: (datagram, remote, local, hops) => this.#endpoint.send(datagram, remote, local, hops),
       guesser,
+      reopener,
       routesTo: (offer) => options.routesTo?.(offer) ?? [],
       deliver: (datagram, carrier) => this.#endpoint.deliver(datagram, 'relay', carrier),
       events: options.events,
@@ -288,11 +310,11 @@ export class PathHost {
   }
 }
 
-const KINDS: ReadonlyMap<WireCandidate['kind'], Candidate['kind']> = new Map([
+const KINDS: readonly (readonly [WireCandidate['kind'], Candidate['kind']])[] = [
   [CandidateKind.CANDIDATE_KIND_HOST, 'host'],
   [CandidateKind.CANDIDATE_KIND_SERVER_REFLEXIVE, 'srflx'],
   [CandidateKind.CANDIDATE_KIND_MAPPED, 'mapped'],
-]);
+];
 
 function sideOf(udpBlocked: boolean, nat: NatReport | undefined): NetworkSide {
   const { mapping, only443 = false, lastObserved } = nat ?? {};
@@ -308,7 +330,7 @@ function tellFriendsNat(path: FriendPath, endpoint: Endpoint): void {
 function candidatesOf(endpoint: Endpoint): Candidate[] {
   return endpoint.candidates.flatMap((wire): Candidate[] => {
     const address = addressFromWire(wire.address);
-    const kind = KINDS.get(wire.kind);
+    const kind = KINDS.find(([other]) => other === wire.kind)?.[1];
     return address === undefined || kind === undefined ? [] : [{ kind, address }];
   });
 }

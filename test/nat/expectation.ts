@@ -103,9 +103,7 @@ function relayed(
 export const LATE: Expectation = direct('another port can be opened in time', ['reopening']);
 
 /** What is not built yet, and what becomes of those who need it. To be emptied. */
-const NOT_YET: ReadonlyMap<Need, string> = new Map<Need, string>([
-  ['reopening', 'src/path opens no further port where an early packet has moved the mapping'],
-]);
+const NOT_YET: ReadonlyMap<Need, string> = new Map<Need, string>([]);
 
 /** How two people end up today. */
 export type Outcome = 'direct' | 'relayed' | 'failed';

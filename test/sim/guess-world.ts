@@ -16,6 +16,7 @@ import {
   type PortGuessInput,
 } from '../../src/path/port-guess.ts';
 import type { NatReport } from '../../src/path/port-prediction.ts';
+import { Reopening, type ReopeningInput } from '../../src/path/reopening.ts';
 import { Nat, type NatBehaviour, SimulatedNetwork, type Site } from './nat-network.ts';
 
 /** Servers whose word is asked: two computers, one of them at two ports. */
@@ -29,7 +30,7 @@ const SERVER_MS = 20;
 /** Of the socket that everything but guesses goes through. */
 const OWN_PORT = 40_000;
 
-/** A peer that guesses ports: shells around the agent and the guess, as thin as can be. */
+/** A peer that guesses ports, or opens another: shells around what decides, as thin as can be. */
 class GuessingPeer {
   readonly credentials: Credentials;
   readonly site: Site;
@@ -37,6 +38,10 @@ class GuessingPeer {
   readonly sprayed: Address[] = [];
   agent: PathAgent | undefined;
   guess: PortGuess | undefined;
+  reopening: Reopening | undefined;
+  /** The socket opened for it, and where servers see that. */
+  reopened: { readonly socket: Address; readonly mapped: Address } | undefined;
+  reopenings = 0;
   directAt = Infinity;
   sentPackets = 0;
   mostSockets = 0;
@@ -79,6 +84,9 @@ class GuessingPeer {
     return [
       { kind: 'srflx', address: this.reflexive },
       { kind: 'host', address: this.#own },
+      ...(this.reopened === undefined
+        ? []
+        : [{ kind: 'mapped', address: this.reopened.mapped } as const]),
     ];
   }
 
@@ -104,7 +112,9 @@ class GuessingPeer {
   meet(friend: GuessingPeer): void {
     this.friend = friend;
     const { now } = this.#network;
+    const controlling = this.credentials.ufrag < friend.credentials.ufrag;
     this.guess = new PortGuess({ turn: this.#turn, random: this.#random }, now);
+    this.reopening = new Reopening(controlling, now);
     this.agent = new PathAgent(
       {
         local: this.credentials,
@@ -112,19 +122,24 @@ class GuessingPeer {
         remoteCandidates: friend.candidates,
         families: new Set([4] as const),
         onLoopback: false,
-        controlling: this.credentials.ufrag < friend.credentials.ufrag,
+        controlling,
         random: this.#random,
       },
       now,
     );
     this.step({ type: 'tick' });
-    this.#tellGuess({ type: 'own-nat', nat: this.report });
+    this.#tellNat({ type: 'own-nat', nat: this.report });
     if (friend.report !== undefined) this.hear(friend.report, friend.reflexive);
   }
 
   /** Servers tell of the friend's report. */
   hear(nat: NatReport, reflexive: Address): void {
-    this.#tellGuess({ type: 'friend-nat', nat, reflexive });
+    this.#tellNat({ type: 'friend-nat', nat, reflexive });
+  }
+
+  #tellNat(input: Extract<PortGuessInput, { type: 'own-nat' | 'friend-nat' }>): void {
+    this.#tellGuess(input);
+    this.#tellReopening(input);
   }
 
   /** Asks servers anew, and has the friend told. */
@@ -132,7 +147,7 @@ class GuessingPeer {
     const observed = this.observe();
     this.#network.after(2 * SERVER_MS, () => {
       this.report = observed;
-      this.#tellGuess({ type: 'own-nat', nat: observed });
+      this.#tellNat({ type: 'own-nat', nat: observed });
       if (observed === undefined) return;
       this.#network.after(2 * SERVER_MS, () => this.friend?.hear(observed, this.reflexive));
     });
@@ -145,9 +160,12 @@ class GuessingPeer {
     for (const effect of agent.step(input, now)) {
       if (effect.type === 'send') this.#send(effect);
     }
-    const isDirect = agent.selected() !== undefined;
+    const path = agent.selected();
+    const isDirect = path !== undefined;
     if (isDirect && this.directAt === Infinity) this.directAt = now;
     this.#tellGuess({ type: 'direct', connected: isDirect });
+    const used = path?.local !== undefined && path.local === this.reopened?.socket;
+    this.#tellReopening({ type: 'path', direct: isDirect, used });
     this.#schedule();
   }
 
@@ -174,6 +192,50 @@ class GuessingPeer {
       }
     }
     this.#schedule();
+  }
+
+  #tellReopening(input: ReopeningInput): void {
+    for (const effect of this.reopening?.step(input, this.#network.now) ?? []) {
+      switch (effect.type) {
+        case 'open-socket':
+          this.#reopen();
+          break;
+        case 'open-port': {
+          const local = this.reopened?.socket;
+          this.step({ type: 'guess', remote: effect.remote, local, short: true });
+          break;
+        }
+        case 'tell': {
+          const { candidates, credentials, friend } = this;
+          // From one server to the other as well: what went straight to the friend was faster.
+          this.#network.after(3 * SERVER_MS, () =>
+            friend?.step({ type: 'remote-candidates', candidates, credentials }),
+          );
+          break;
+        }
+        case 'close-socket':
+          this.#closeReopened();
+      }
+    }
+    this.#schedule();
+  }
+
+  #reopen(): void {
+    this.#closeReopened();
+    this.reopenings++;
+    const socket = { host: this.#own.host, port: this.#nextPort++ };
+    this.#attach(socket, socket);
+    const mapped = this.#network.publicAddressOf(socket, this.site, SERVERS[0] ?? socket);
+    this.reopened = { socket, mapped };
+    this.#network.after(2 * SERVER_MS, () => this.#tellReopening({ type: 'opened', mapped }));
+  }
+
+  #closeReopened(): void {
+    const { reopened } = this;
+    if (reopened === undefined) return;
+    this.reopened = undefined;
+    this.#network.detach(reopened.socket, this.site);
+    this.step({ type: 'socket-closed', local: reopened.socket });
   }
 
   #open(count: number): void {
@@ -214,13 +276,18 @@ class GuessingPeer {
 
   #schedule(): void {
     const { now } = this.#network;
-    const deadlines = [this.agent?.nextDeadline(), this.guess?.nextDeadline(now)];
+    const deadlines = [
+      this.agent?.nextDeadline(),
+      this.guess?.nextDeadline(now),
+      this.reopening?.nextDeadline(),
+    ];
     const next = Math.min(...deadlines.map((at) => at ?? Infinity));
     const alarm = ++this.#alarms;
     if (next === Infinity) return;
     this.#network.after(Math.max(0, next - now), () => {
       if (alarm !== this.#alarms) return;
       this.#tellGuess({ type: 'tick' });
+      this.#tellReopening({ type: 'tick' });
       this.step({ type: 'tick' });
     });
   }
@@ -286,10 +353,13 @@ export function guessWorld(
   return world;
 }
 
-/** Both are told of each other; what the later peer's NAT does becomes known a moment after. */
-export function introduce({ network, waiting, later }: GuessWorld): void {
+/**
+ * Both are told of each other; what the later peer's NAT does becomes known a moment after.
+ * @param lateMs so much later does it take notice.
+ */
+export function introduce({ network, waiting, later }: GuessWorld, lateMs = 0): void {
   waiting.meet(later);
-  network.after(network.conditions.random.fraction() * 20, () => {
+  network.after(lateMs + network.conditions.random.fraction() * 20, () => {
     later.meet(waiting);
     later.renewReport();
   });
