@@ -14,8 +14,6 @@ const HEAD_START_MS = 200;
 const REPORT_AFTER_MS = 100;
 /** So long a fresh report of the friend's is waited for: two ways through servers. */
 const FRESH_WITHIN_MS = 600;
-/** A friend that has been told of our next ports has sent to the first of them by then. */
-const AIMED_AFTER_MS = 150;
 /** A friend that reports anew after all attempts have failed is tried again, but not at once. */
 const TRY_AGAIN_MS = 10_000;
 /** Between two attempts: until the sockets of one are closed. */
@@ -139,7 +137,8 @@ export class PortGuess {
         this.#own = input.nat;
         this.#ownIsFresh = true;
         if (this.#reportAt === undefined && this.plan === 'be-aimed') {
-          this.#startAt = Math.max(this.#startAt, now + AIMED_AFTER_MS);
+          // Before others behind our router open the ports that the friend is being told of.
+          this.#startAt = now;
         }
         break;
       case 'friend-nat':

@@ -18,7 +18,7 @@ export interface NatReport {
  *
  *   none       nothing: ordinary checks suffice, or it is not known what a NAT does
  *   aim        send to the ports that the friend's mappings may have, or will have
- *   be-aimed   say where the next mappings will be, and open them when the friend has sent there
+ *   be-aimed   say where the next mappings will be, and open them at once
  *   meet       send from a few sockets to one port that the friend's next mappings may have
  *   open-many  send from many sockets to the friend's one port: as many ports through which it gets
  *              in; then again from others
@@ -33,10 +33,10 @@ type Mapping = NatClassification['mapping'];
  * By own NAT, then the friend's. Both sides read the same table, each from its side. Where one is
  * random, the other's port has to be one and known: a sequential NAT has another for each guess.
  *
- * The side whose port is known best sends first. Linux routers take a packet that nobody has asked
- * for as theirs, and then give the flow that it would have belonged to another port: whoever opens
- * a port by sending to such a router before it has sent there itself has spoilt that port, unless
- * the packet dies on its way.
+ * Linux routers take a packet that nobody has asked for as theirs, and then give the flow that it would
+ * have belonged to another port, and all flows after it from the same socket. So whoever opens ports
+ * towards one that is known does it by packets that die on their way: what the other side sends has
+ * to be the first that arrives.
  */
 const PLANS: Readonly<Record<Mapping, Readonly<Record<Mapping, GuessPlan>>>> = {
   'endpoint-independent': { 'endpoint-independent': 'none', sequential: 'aim', random: 'spray' },
@@ -74,11 +74,11 @@ export interface Attempt {
 const FIRST_PORT = 1024;
 const PORTS = 65_536 - FIRST_PORT;
 /**
- * The first pass: the ports of the friend's next mappings, then of those before, one of which its
- * first checks have. The second pass has more of either.
+ * The first pass: the ports of the friend's next mappings. The second has more of them, and then those
+ * before, one of which its first checks have: if our router has answered these, everything that is
+ * sent after one to there leaves by another port, so that comes last.
  */
 const NEXT_MAPPINGS = 8;
-const LAST_MAPPINGS = 13;
 const WIDE = 50;
 /** One that is predicted is checked after the one before: as fast as ordinary checks go (Ta). */
 const AIM_SPACING_MS = 5;
@@ -86,7 +86,7 @@ const AIM_SPACING_MS = 5;
 const ANSWER_MS = 400;
 /** Mappings that the friend is to aim at: others behind the router may open some in between. */
 const AIMED_SOCKETS = 6;
-/** Sent twice, in case one is lost, and then given time for the friend's second pass. */
+/** Again, in case one is lost, and until the friend's second pass. */
 const AIMED_REPEATS_MS = [0, 150, 500];
 /**
  * Sockets where both are sequential: as many mappings in a row, so that the friend may be wrong by as
@@ -107,8 +107,10 @@ const SPRAY_SPACING_MS = 10;
 const MANY_SPACING_MS = 1;
 /**
  * From one set of 256 sockets to the next. Each opens its ports at once, by packets that do not
- * arrive, and waits to be hit; before it ends it sends once more, to the end: what the friend has
- * sprayed before the set was opened lets that in, where no router has taken the friend's for its own.
+ * arrive, and waits to be hit. Before the last ends it sends once more, to the end: what the friend
+ * has sprayed before the set was opened lets that in, where no router has taken the friend's for its
+ * own. Sooner it would spoil what comes after: of 256 ports the friend's router may take one for its
+ * own, and when the friend sprays that, all that it sprays from then on leaves by another port.
  */
 const MANY_LASTS_MS = [4_000, 4_000, 6_000, 8_000, 13_000];
 const MANY_ARRIVE_MS = 1_000;
@@ -138,11 +140,11 @@ export function attemptOf(
     case 'aim':
       return isOver ? undefined : aim(target.nat);
     case 'be-aimed':
-      return isOver ? undefined : fromMany(target.reflexive, AIMED_SOCKETS, AIMED_REPEATS_MS);
+      return isOver ? undefined : fromMany(target.reflexive, AIMED_SOCKETS, AIMED_REPEATS_MS, true);
     case 'meet':
       return isOver
         ? undefined
-        : fromMany(predicted(target.nat, MEET_AHEAD - 1), MEET_SOCKETS, MEET_REPEATS_MS);
+        : fromMany(predicted(target.nat, MEET_AHEAD - 1), MEET_SOCKETS, MEET_REPEATS_MS, false);
     case 'open-many':
       return openMany(target.reflexive, before);
     case 'spray':
@@ -153,10 +155,10 @@ export function attemptOf(
   }
 }
 
-/** The likeliest ports first, then all again with more around them: the first may have been lost. */
+/** The likeliest ports first, then those again and more around them: the first may have been lost. */
 function aim(nat: NatReport): Attempt {
-  const narrow = [...upTo(NEXT_MAPPINGS), ...upTo(LAST_MAPPINGS).map((offset) => -1 - offset)];
-  const wide = upTo(2 * WIDE + 1).map((index) => (index % 2 === 0 ? -index / 2 : (index + 1) / 2));
+  const narrow = upTo(NEXT_MAPPINGS);
+  const wide = [...upTo(WIDE), ...upTo(WIDE).map((offset) => -1 - offset)];
   const wideAtMs = narrow.length * AIM_SPACING_MS + ANSWER_MS;
   const pass = (startMs: number, list: readonly number[]): Probe[] =>
     list.map((offset, index) => ({
@@ -172,9 +174,14 @@ function aim(nat: NatReport): Attempt {
 }
 
 /** One after the other from each socket, in order: that of their mappings. */
-function fromMany(remote: Address, sockets: number, timesMs: readonly number[]): Attempt {
+function fromMany(
+  remote: Address,
+  sockets: number,
+  timesMs: readonly number[],
+  short: boolean,
+): Attempt {
   const probes = timesMs.flatMap((atMs) =>
-    upTo(sockets).map((socket): Probe => ({ atMs, remote, socket })),
+    upTo(sockets).map((socket): Probe => ({ atMs, remote, socket, short })),
   );
   return { sockets, probes, endsAtMs: Math.max(...timesMs) + ANSWER_MS };
 }
@@ -186,7 +193,8 @@ function openMany(remote: Address, before: number): Attempt | undefined {
     upTo(MANY_SOCKETS).map((socket) => {
       return { atMs: startMs + socket * MANY_SPACING_MS, remote, socket, short };
     });
-  const probes = [...round(0, true), ...round(endsAtMs - MANY_ARRIVE_MS, false)];
+  const isLast = before === MANY_LASTS_MS.length - 1;
+  const probes = [...round(0, true), ...(isLast ? round(endsAtMs - MANY_ARRIVE_MS, false) : [])];
   return { sockets: MANY_SOCKETS, probes, endsAtMs };
 }
 

@@ -4,8 +4,6 @@ import type { NatReport } from './port-prediction.ts';
 
 /** Ordinary checks have found whatever they can after so long: two round trips of 150 ms. */
 const HEAD_START_MS = 300;
-/** The controlled side leaves it to the other one for so long: two ways through servers, and back. */
-const TURN_MS = 600;
 /** An attempt has failed when a round of checks to the new port, and what servers take to tell, has. */
 const ATTEMPT_MS = 4_500;
 const ATTEMPTS = 3;
@@ -38,10 +36,11 @@ export type ReopeningEffect =
  * another one, which the friend's router does not let in. Each further check renews that, so that two
  * who did not begin together, to within the way from one to the other, never meet.
  *
- * One side opens another socket, and the router's port towards the friend, by packets that do not
+ * Here another socket is opened, and our router's port towards the friend, by packets that do not
  * arrive; only then the friend is told of it. Whatever it sends there comes after, however slow
- * either was, and so comes in. The friend's own port is what it was, for nothing has arrived at it
- * from the new one. Pure; the socket is somebody else's, the checks are the path agent's.
+ * either was, and so comes in. Both sides do so, for it helps at one of them only: where the port has
+ * moved, Linux has further flows of the old socket leave by the moved port too. Pure; the socket is
+ * somebody else's, the checks are the path agent's.
  *
  *   waiting  ordinary checks run, or it is not known what the NATs do
  *   opening  a socket is being opened, and asked about
@@ -49,7 +48,6 @@ export type ReopeningEffect =
  *   resting  there is a direct path, or all attempts failed
  */
 export class Reopening {
-  readonly #turnMs: number;
   #own: NatReport | undefined;
   #friend: { readonly nat: NatReport; readonly reflexive: Address } | undefined;
   #phase: 'waiting' | 'opening' | 'open' | 'resting' = 'waiting';
@@ -64,10 +62,8 @@ export class Reopening {
   #closeAt: number | undefined;
   #effects: ReopeningEffect[] = [];
 
-  /** @param controlling of the two sides, the one that begins: see `PathAgentOptions`. */
-  constructor(controlling: boolean, now: number) {
-    this.#turnMs = HEAD_START_MS + (controlling ? 0 : TURN_MS);
-    this.#dueAt = now + this.#turnMs;
+  constructor(now: number) {
+    this.#dueAt = now + HEAD_START_MS;
   }
 
   step(input: ReopeningInput, now: number): ReopeningEffect[] {
@@ -126,7 +122,7 @@ export class Reopening {
 
   #restart(now: number): void {
     this.#phase = 'waiting';
-    this.#dueAt = now + this.#turnMs;
+    this.#dueAt = now + HEAD_START_MS;
     this.#attempts = 0;
     this.#gaveUpAt = undefined;
   }

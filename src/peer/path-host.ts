@@ -143,14 +143,13 @@ export class PathHost {
     },
   ): FriendPath {
     const { ufrag, password } = match.endpoint;
-    // Exactly one of two sides (RFC 8445 §6.1.1), whichever was started first.
-    const controlling = compareBytes(this.#ownFingerprint, match.key) < 0;
     const agent = new PathAgent(
       {
         local: { ufrag: this.#ufrag, password: this.#password },
         remote: { ufrag, password },
         remoteCandidates: candidatesOf(match.endpoint),
-        controlling,
+        // Exactly one of two sides (RFC 8445 §6.1.1), whichever was started first.
+        controlling: compareBytes(this.#ownFingerprint, match.key) < 0,
         families: new Set(this.#endpoint.addresses.map(familyOf)),
         // That servers see us there may turn out later.
         get onLoopback() {
@@ -176,7 +175,7 @@ export class PathHost {
     });
     const reopener = new PathReopener({
       ...sockets,
-      reopening: new Reopening(controlling, this.#clock.now()),
+      reopening: new Reopening(this.#clock.now()),
       locate: (local) => this.nat.locate(local),
       openPort: (remote, local) => path.step({ type: 'guess', remote, local, short: true }),
       located: () => this.#natReported(),

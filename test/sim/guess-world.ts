@@ -112,9 +112,8 @@ class GuessingPeer {
   meet(friend: GuessingPeer): void {
     this.friend = friend;
     const { now } = this.#network;
-    const controlling = this.credentials.ufrag < friend.credentials.ufrag;
     this.guess = new PortGuess({ turn: this.#turn, random: this.#random }, now);
-    this.reopening = new Reopening(controlling, now);
+    this.reopening = new Reopening(now);
     this.agent = new PathAgent(
       {
         local: this.credentials,
@@ -122,7 +121,7 @@ class GuessingPeer {
         remoteCandidates: friend.candidates,
         families: new Set([4] as const),
         onLoopback: false,
-        controlling,
+        controlling: this.credentials.ufrag < friend.credentials.ufrag,
         random: this.#random,
       },
       now,

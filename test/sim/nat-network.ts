@@ -13,7 +13,10 @@ export interface NatBehaviour {
   readonly hairpinning?: boolean;
   /** How long a mapping lives after the last packet from inside (default: for ever). */
   readonly mappingLifetimeMs?: number;
-  /** Linux: an unexpected packet takes the port it came to, and the mapping has to move. */
+  /**
+   * Linux: an unexpected packet takes the port it came to, and the mapping has to move; the next
+   * mapping of the same inside address then has the port that the newest one has, if it can.
+   */
   readonly earlyPacketsTakePorts?: boolean;
 }
 
@@ -33,6 +36,8 @@ export class Nat {
   /** A port is shared by flows of one inside address to different remotes. */
   readonly #byPort = new Map<number, Mapping[]>();
   readonly #taken = new Set<string>();
+  /** Of each inside address, the port of the newest mapping. */
+  readonly #newest = new Map<string, number>();
   #nextPort: number;
 
   constructor(publicHost: string, behaviour: NatBehaviour, random: Random) {
@@ -52,6 +57,7 @@ export class Nat {
       mapping = { inside, port, opened: new Set(), usedAt: now };
       this.#mappings.set(key, mapping);
       this.#byPort.set(port, [...(this.#byPort.get(port) ?? []), mapping]);
+      this.#newest.set(formatAddress(inside), port);
     }
     mapping.usedAt = now;
     mapping.opened.add(this.#part(remote, this.behaviour.filtering));
@@ -75,16 +81,21 @@ export class Nat {
     this.publicHost = publicHost;
     this.#mappings.clear();
     this.#byPort.clear();
+    this.#taken.clear();
+    this.#newest.clear();
   }
 
   #choosePort(inside: Address, remote: Address): number {
-    const isFree = (port: number): boolean =>
-      !this.#byPort.has(port) && !this.#taken.has(`${port} ${formatAddress(remote)}`);
+    const isTaken = (port: number): boolean => this.#taken.has(`${port} ${formatAddress(remote)}`);
+    const isFree = (port: number): boolean => !this.#byPort.has(port) && !isTaken(port);
     if (this.behaviour.ports === 'preserving') {
+      const newest = this.#newest.get(formatAddress(inside));
+      const { earlyPacketsTakePorts: isLinux = false } = this.behaviour;
+      if (isLinux && newest !== undefined && !isTaken(newest)) return newest;
       // A flow of its own to each remote may share the port of others from the same inside address.
       const sharers = this.#byPort.get(inside.port) ?? [];
       const areOwn = sharers.every((sharer) => sharer.inside.host === inside.host);
-      if (areOwn && !this.#taken.has(`${inside.port} ${formatAddress(remote)}`)) return inside.port;
+      if (areOwn && !isTaken(inside.port)) return inside.port;
     }
     for (;;) {
       const port =

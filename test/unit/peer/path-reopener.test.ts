@@ -24,7 +24,7 @@ class World {
 
   constructor() {
     this.reopener = new PathReopener({
-      reopening: new Reopening(true, this.clock.now()),
+      reopening: new Reopening(this.clock.now()),
       clock: this.clock,
       openSocket: async () => {
         const socket = { host: '0.0.0.0', port: this.#port++ };
