@@ -38,6 +38,8 @@ export interface RegistrationEvents {
   conflict(conflict: WishConflict): void;
   /** A datagram came by a tunnel; it is the callee's to change. */
   tunnelled(datagram: Uint8Array, tunnel: Tunnel): void;
+  /** Another server may be gone: it is to be asked for a sign of life within so long. */
+  doubt(server: string, withinMs: number): void;
   /** The server asks to be left; the registration stands until then. */
   moving(): void;
   /** The registration is over or was never made; called once, last. */
@@ -56,6 +58,7 @@ export class Registration {
   #line: ServerLine | undefined;
   #frames: FramedStream<ServerToPeer, PeerToServer> | undefined;
   #answerTimer: Timer | undefined;
+  #pingTimer: Timer | undefined;
   #ended = false;
   #welcomed = false;
 
@@ -96,6 +99,14 @@ export class Registration {
   /** Asks the server for a sign of life, which shows it where we are now. */
   ping(): void {
     this.#line?.connection.ping();
+  }
+
+  /** Does so after a while; what is asked again meanwhile is asked once. */
+  pingAfter(delayMs: number): void {
+    this.#pingTimer ??= this.#clock.setTimer(delayMs, () => {
+      this.#pingTimer = undefined;
+      this.ping();
+    });
   }
 
   /** Whether nothing has come from the server since it was last asked for a sign of life. */
@@ -184,6 +195,9 @@ export class Registration {
       case 'wishConflict':
         this.#events.conflict(kind.value);
         return;
+      case 'serverDoubt':
+        this.#events.doubt(kind.value.serverId, kind.value.withinMs);
+        return;
       case 'move':
         this.#events.moving();
         return;
@@ -203,6 +217,7 @@ export class Registration {
     if (this.#ended) return;
     this.#ended = true;
     this.#answerTimer?.cancel();
+    this.#pingTimer?.cancel();
     this.#abort.abort(error);
     const connection = this.#line?.connection;
     // What was queued in this turn (a leave) goes out before the close.

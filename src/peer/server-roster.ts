@@ -23,6 +23,8 @@ import { Whereabouts } from './whereabouts.ts';
 const MAX_TOLD_SERVERS = 4;
 /** Of one server, so many addresses are asked how our NAT looks from there. */
 const MAX_OBSERVERS = 8;
+/** A server is asked for a sign of life this often anyhow. */
+const MAX_DOUBT_MS = 15_000;
 /** Refusals after which trying again as the same peer is of no use. */
 const FINAL: ReadonlySet<string> = new Set([
   'CHATTY_NAME_TAKEN',
@@ -194,7 +196,7 @@ export class ServerRoster {
 
   /** @param before by tunnel: it stands until the new one, by UDP, does. */
   #register(server: Server, before?: Registration): void {
-    const { endpoint, clock, presence, events } = this.#options;
+    const { endpoint, clock, random, presence, events } = this.#options;
     const registration = new Registration(server, {
       endpoint,
       clock,
@@ -205,6 +207,10 @@ export class ServerRoster {
         match: (found) => events.match(found),
         tunnelled: (datagram, tunnel) => this.#receiveTunnelled(datagram, tunnel),
         conflict: (conflict) => events.conflict(conflict),
+        doubt: (id, withinMs) => {
+          const delayMs = random.below(Math.min(withinMs, MAX_DOUBT_MS) + 1);
+          this.#entries.get(id)?.registration.pingAfter(delayMs);
+        },
         moving: () => this.#step({ type: 'moving', id: server.id }),
         ended: (error, retryAfterMs) => this.#ended(registration, error, retryAfterMs),
       },

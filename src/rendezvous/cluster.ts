@@ -39,6 +39,8 @@ export interface ClusterOptions {
 interface ClusterHandlers {
   /** What another server said of what it owns. */
   replicated(owner: string, effects: readonly ReplicationEffect[]): void;
+  /** The stream to another server is down: it may be dead. */
+  doubted(owner: string): void;
   /** Another server is dead. */
   purge(owner: string): void;
   /** Peers may be registered from now on. */
@@ -89,7 +91,12 @@ export class Cluster {
       effects: (owner, effects) => this.#replicated(owner, effects),
       unlinked: (id, lastHeardAt, reason) => {
         logger.debug('stream to a server is down', { server: id, reason });
-        this.#step({ type: 'unlinked', id, ...(lastHeardAt === undefined ? {} : { lastHeardAt }) });
+        if (lastHeardAt === undefined) this.#step({ type: 'unlinked', id });
+        else {
+          // Before anything is purged: what it owned says whom it concerns.
+          if (!this.#stopped) options.handlers.doubted(id);
+          this.#step({ type: 'unlinked', id, lastHeardAt });
+        }
       },
       displaced: (member) =>
         this.#step({ type: 'notified', facts: [{ member, standing: 'removed' }] }),

@@ -225,6 +225,14 @@ export class Introducer {
       .map(({ owner }) => owner);
   }
 
+  /** The registrations here of peers that are registered with this other server too. */
+  sharedWith(server: string): readonly number[] {
+    return this.#table.snapshotOf(server).flatMap(({ name, key, session }) => {
+      const here = this.#byName.get(name)?.get(key);
+      return here?.record.session === session ? [here.id] : [];
+    });
+  }
+
   /** The registration here under `name` that was told of `peer`, and what it was told. */
   introducedTo(
     peer: RecordKey,

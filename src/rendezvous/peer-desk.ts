@@ -49,6 +49,11 @@ export interface DeskOptions {
 
 /** First flights in one hello. */
 const MAX_FLIGHTS = 4;
+/**
+ * So many milliseconds a peer have those who are to look after another server: if it is gone they all
+ * register anew, which costs servers some 2 ms each.
+ */
+const DOUBT_MS_PER_PEER = 2;
 /** How long a connection may stay without a hello. */
 const HELLO_WITHIN_MS = 5_000;
 
@@ -209,6 +214,17 @@ export class PeerDesk {
       connection,
       frame: { kind: { $case: 'move', value: { deadlineMs } } },
     }));
+  }
+
+  /** Another server may be gone: who is registered there too is to look, and to replace it if so. */
+  doubt(server: string): readonly DeskEffect[] {
+    const shared = this.#options.introducer.sharedWith(server);
+    const value = { serverId: server, withinMs: shared.length * DOUBT_MS_PER_PEER };
+    return shared.flatMap((registration): DeskEffect[] => {
+      const connection = this.#byRegistration.get(registration)?.connection;
+      if (connection === undefined) return [];
+      return [{ type: 'send', connection, frame: { kind: { $case: 'serverDoubt', value } } }];
+    });
   }
 
   #hello(

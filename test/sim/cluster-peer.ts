@@ -250,6 +250,12 @@ export class SimPeer extends Program {
         this.friends.set(kind.value.friend, kind.value);
         this.#watch.told(this, kind.value);
         break;
+      case 'serverDoubt': {
+        const { serverId, withinMs } = kind.value;
+        const asked = this.#registrations.get(serverId)?.end;
+        this.setTimer(this.network.random.below(withinMs + 1), () => asked?.ping());
+        break;
+      }
       case 'move':
         this.#step({ type: 'moving', id: registration.id });
         break;

@@ -108,6 +108,7 @@ export class SimServer extends Program {
         step({ type: 'notified', facts: [{ member: other, standing: 'removed' }] }),
       lost: (id, lastHeardAt, reason) => {
         watch.unlinked(this, id, reason);
+        if (!this.#stopped) this.#run(this.desk.doubt(id));
         step({ type: 'unlinked', id, lastHeardAt });
       },
       unreached: (id) => step({ type: 'unlinked', id }),

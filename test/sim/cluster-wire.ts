@@ -28,6 +28,8 @@ export class WireEnd {
   readonly #inFlight: Item[] = [];
   #lastArrivalAt = 0;
   #heardAt: number;
+  /** When it was last asked for a sign of life. */
+  #askedAt = -Infinity;
   #timer: Timer | undefined;
   #idleTimer: Timer | undefined;
 
@@ -81,13 +83,18 @@ export class WireEnd {
   }
 
   keepAlive(): void {
-    this.#timer = this.program.setTimer(KEEP_ALIVE_MS, () => {
-      const askedAt = this.program.now();
-      this.#put('ping');
-      this.#timer = this.program.setTimer(KEEP_ALIVE_ANSWER_MS, () => {
-        if (this.#heardAt >= askedAt) this.keepAlive();
-        else this.#fail('a keep-alive was not answered');
-      });
+    this.#timer = this.program.setTimer(KEEP_ALIVE_MS, () => this.ping());
+  }
+
+  /** Asks the other side for a sign of life, unless one is waited for. */
+  ping(): void {
+    if (!this.#open || this.#askedAt > this.#heardAt) return;
+    this.#timer?.cancel();
+    this.#askedAt = this.program.now();
+    this.#put('ping');
+    this.#timer = this.program.setTimer(KEEP_ALIVE_ANSWER_MS, () => {
+      if (this.#heardAt >= this.#askedAt) this.keepAlive();
+      else this.#fail('a keep-alive was not answered');
     });
   }
 

@@ -99,6 +99,33 @@ describe('a server that is killed', () => {
   );
 });
 
+describe('who waits on a server that is killed', () => {
+  // A sign of life is waited for for 3 s.
+  const REPLACED_WITHIN_MS = 4_000;
+
+  it.each(Array.from({ length: 20 }, (_, index) => index + 1))(
+    'waits on two servers again within 4 s (seed %i)',
+    (seed) => {
+      const world = new World(seededRandom(seed), { links: false });
+      const run = (ms: number): void => world.network.clock.runUntil(world.now + ms);
+      world.startBalancer(world.newPlace(1));
+      const [killed] = [world.startServer(), world.startServer(), world.startServer()];
+      run(10_000);
+      for (const name of ['anna', 'ben', 'cleo', 'dora']) {
+        const person = { name, key: seed.toString(16).padStart(64, '0'), host: world.newPlace(0) };
+        world.startPeer(person, [{ friend: `${name}'s friend`, friendKey: undefined }]);
+      }
+      run(5_000 + world.random.below(15_000));
+      world.crash(killed, false);
+      run(REPLACED_WITHIN_MS);
+      for (const { registeredOn } of world.waiting) {
+        expect(registeredOn).toHaveLength(2);
+        expect(registeredOn).not.toContain(killed.id);
+      }
+    },
+  );
+});
+
 describe('the simulator finds', () => {
   /** What may happen where a fault is looked for: the less else does, the sooner it is found. */
   const kinds: Readonly<Record<string, readonly Kind[]>> = {

@@ -222,6 +222,29 @@ describe('a conversation', () => {
   });
 });
 
+describe('another server that may be gone', () => {
+  it('is looked after by those who are registered there too, one after the other', () => {
+    const { desk, table } = pairOf(hello('bob', ['alice']));
+    for (const [number, name] of ['alice', 'cleo', 'dora'].entries()) {
+      desk.opened(3 + number, { key: key('a'), source: SOURCE }, at(2));
+      desk.frame(3 + number, hello(name, []), at(2));
+      table.upsert(record({ name, key: key('a'), session: session(1), owner: 'there' }));
+    }
+    desk.closed(5, at(3));
+    // Bob was there before his program began anew, and a stranger is there alone.
+    table.upsert(record({ name: 'bob', key: key('b'), session: session(0), owner: 'there' }));
+    table.upsert(record({ name: 'emil', key: key('e'), owner: 'there' }));
+    const frame = {
+      kind: { $case: 'serverDoubt', value: { serverId: 'there', withinMs: 4 } },
+    };
+    expect(desk.doubt('there')).toEqual([
+      { type: 'send', connection: 3, frame },
+      { type: 'send', connection: 4, frame },
+    ]);
+    expect(desk.doubt('elsewhere')).toEqual([]);
+  });
+});
+
 describe('what is told of addresses', () => {
   it('is where the peer was seen, whatever it says of itself', () => {
     const candidates: Candidate[] = [

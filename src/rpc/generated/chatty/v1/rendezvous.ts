@@ -25,6 +25,7 @@ export interface ServerToPeer {
     | { $case: "move"; value: MoveRequest }
     | { $case: "wishAccepted"; value: WishAccepted }
     | { $case: "wishConflict"; value: WishConflict }
+    | { $case: "serverDoubt"; value: ServerDoubt }
     | undefined;
 }
 
@@ -128,6 +129,16 @@ export interface RelayOffer {
 /** The server is about to stop: register elsewhere, then leave. */
 export interface MoveRequest {
   deadlineMs: number;
+}
+
+/**
+ * Another server, on which this peer is registered too, may be gone: the stream to it has broken. The
+ * peer asks it for a sign of life, at a random instant within so long: they are many, and would come
+ * back all at once.
+ */
+export interface ServerDoubt {
+  serverId: string;
+  withinMs: number;
 }
 
 function createBasePeerToServer(): PeerToServer {
@@ -270,6 +281,9 @@ export const ServerToPeer: MessageFns<ServerToPeer> = {
       case "wishConflict":
         WishConflict.encode(message.kind.value, writer.uint32(50).fork()).join();
         break;
+      case "serverDoubt":
+        ServerDoubt.encode(message.kind.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -335,6 +349,14 @@ export const ServerToPeer: MessageFns<ServerToPeer> = {
             message.kind = { $case: "wishConflict", value: WishConflict.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.kind = { $case: "serverDoubt", value: ServerDoubt.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -386,6 +408,12 @@ export const ServerToPeer: MessageFns<ServerToPeer> = {
       case "wishConflict": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "wishConflict", value: WishConflict.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "serverDoubt": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "serverDoubt", value: ServerDoubt.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1296,6 +1324,73 @@ export const MoveRequest: MessageFns<MoveRequest> = {
   fromPartial<I extends Exact<DeepPartial<MoveRequest>, I>>(object: I): MoveRequest {
     const message = createBaseMoveRequest();
     message.deadlineMs = object.deadlineMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseServerDoubt(): ServerDoubt {
+  return { serverId: "", withinMs: 0 };
+}
+
+export const ServerDoubt: MessageFns<ServerDoubt> = {
+  encode(message: ServerDoubt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serverId !== "") {
+      writer.uint32(10).string(message.serverId);
+    }
+    if (message.withinMs !== 0) {
+      writer.uint32(16).uint32(message.withinMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServerDoubt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServerDoubt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serverId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.withinMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ServerDoubt>, I>>(base?: I): ServerDoubt {
+    return ServerDoubt.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ServerDoubt>, I>>(object: I): ServerDoubt {
+    const message = createBaseServerDoubt();
+    message.serverId = object.serverId ?? "";
+    message.withinMs = object.withinMs ?? 0;
     return message;
   },
 };
