@@ -131,7 +131,7 @@ export class ServerPool {
         entry.phase = 'moving';
         entry.silent = input.type === 'silent';
       } else if (input.type === 'moving') entry.silent = false;
-      this.#discoverAt = now;
+      this.#seekAnother(now);
     } else if (input.type === 'heard') {
       if (entry.phase !== 'moving' || !entry.silent) return;
       entry.phase = 'registered';
@@ -147,9 +147,19 @@ export class ServerPool {
       entry.retryAt = now + Math.max(delayMs, input.retryAfterMs ?? 0);
       if (stood) {
         this.#fruitless = 0;
-        this.#discoverAt = now;
+        this.#seekAnother(now);
       }
     }
+  }
+
+  /**
+   * All who were on a server seek another at the same time. Balancers, to whom each question costs
+   * more than it costs a server to register a peer, are only asked where no server known takes this
+   * one soon, or none is left to meet a friend by.
+   */
+  #seekAnother(now: number): void {
+    const isKnown = this.#in('idle').some(([, { retryAt }]) => retryAt <= now);
+    this.#discoverAt = isKnown && this.registered.length > 0 ? now + STAGGER_MS : now;
   }
 
   #tryAnew(now: number): void {

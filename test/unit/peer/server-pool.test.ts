@@ -113,8 +113,28 @@ describe('the first registrations', () => {
 });
 
 describe('when a registration ends', () => {
-  it('takes another server and asks the balancers, at once', () => {
-    expect(standing().step(failed('a'), 60_000)).toEqual([register('c'), discover]);
+  it('takes another server at once, and asks the balancers if that takes 300 ms', () => {
+    const pool = standing();
+    expect(pool.step(failed('a'), 60_000)).toEqual([register('c')]);
+    expect(pool.step(tick, 60_299)).toEqual([]);
+    expect(pool.step(tick, 60_300)).toEqual([discover]);
+  });
+
+  it('asks no balancer where another server takes this peer', () => {
+    const pool = standing();
+    pool.step(failed('a'), 60_000);
+    expect(pool.step(registered('c'), 60_020)).toEqual([]);
+    expect(pool.nextDeadline()).toBe(120_020);
+  });
+
+  it.each([
+    ['no other server is known', poolOf, ['a', 'b']],
+    ['none stands any more', () => poolOf(1), ['a']],
+  ] as const)('asks the balancers at once where %s', (_reason, make, ids) => {
+    const pool = make();
+    pool.step(servers('a', 'b'), 0);
+    for (const id of ids) pool.step(registered(id), 0);
+    expect(pool.step(failed('a'), 60_000)).toContainEqual(discover);
   });
 
   it('tries the same one again after 250 ms where there is no other, then after twice that', () => {
@@ -178,7 +198,7 @@ describe('when a registration ends', () => {
 describe('a server that asks to be left', () => {
   it('is left when another stands in its place', () => {
     const pool = standing();
-    expect(pool.step({ type: 'moving', id: 'a' }, 60_000)).toEqual([register('c'), discover]);
+    expect(pool.step({ type: 'moving', id: 'a' }, 60_000)).toEqual([register('c')]);
     expect(pool.registered).toEqual(['a', 'b']);
     expect(pool.step(registered('c'), 60_050)).toEqual([leave('a')]);
     expect(pool.registered).toEqual(['b', 'c']);
@@ -372,7 +392,7 @@ describe('a server that does not answer', () => {
 
   it('stands while another is sought beside it, and is left when that stands', () => {
     const pool = standing();
-    expect(pool.step(silent, 2_000)).toEqual([register('c'), discover]);
+    expect(pool.step(silent, 2_000)).toEqual([register('c')]);
     expect(pool.registered).toEqual(['a', 'b']);
     expect(pool.step(registered('c'), 2_100)).toEqual([leave('a')]);
   });
