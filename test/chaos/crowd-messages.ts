@@ -29,7 +29,16 @@ export type FromCrowd =
   | { readonly type: 'unmet'; readonly name: string; readonly how: string }
   /** The program has begun. */
   | { readonly type: 'opened'; readonly name: string }
-  | { readonly type: 'all-left' };
+  | { readonly type: 'all-left'; readonly toll: Toll };
+
+/** What it took a process of the crowd to be all those people. */
+export interface Toll {
+  /** How late its event loop came to what was due, of all the time. */
+  readonly lagP99Ms: number;
+  readonly worstLagMs: number;
+  /** Share of one core while the people were there. */
+  readonly cores: number;
+}
 
 /** Milliseconds on a clock that all processes of this computer share. */
 export function monotonicMs(): number {

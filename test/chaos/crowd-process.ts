@@ -1,5 +1,6 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Chatty } from '../../src/index.ts';
-import { monotonicMs, type FromCrowd, type ToCrowd } from './crowd-messages.ts';
+import { type FromCrowd, monotonicMs, type ToCrowd, type Toll } from './crowd-messages.ts';
 
 /**
  * The process of many people, each an instance of the library with sockets and a key of its own. Each
@@ -8,6 +9,10 @@ import { monotonicMs, type FromCrowd, type ToCrowd } from './crowd-messages.ts';
 const people = new Map<string, Chatty>();
 /** How far those are who have not met their friend. */
 const progress = new Map<string, { readonly how: string; readonly at: number }>();
+/** Its clock ticks once in so long, which is in every measurement. */
+const LAG_TICK_MS = 10;
+const lag = monitorEventLoopDelay({ resolution: LAG_TICK_MS });
+const [cpuBefore, since] = [process.cpuUsage(), monotonicMs()];
 const tell = (message: FromCrowd): void => void process.send?.(message);
 
 async function arrive(order: Extract<ToCrowd, { type: 'arrive' }>): Promise<void> {
@@ -50,6 +55,15 @@ function note(name: string, how: string): void {
   if (progress.has(name)) progress.set(name, { how, at: monotonicMs() });
 }
 
+function toll(): Toll {
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const ms = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - LAG_TICK_MS);
+  return {
+    ...{ lagP99Ms: ms(lag.percentile(99)), worstLagMs: ms(lag.max) },
+    cores: (user + system) / 1_000 / (monotonicMs() - since),
+  };
+}
+
 async function leave(name: string): Promise<void> {
   const me = people.get(name);
   people.delete(name);
@@ -64,11 +78,15 @@ process.on('message', (message: ToCrowd) => {
     );
   } else if (message.type === 'leave') void leave(message.name);
   else {
+    const all = toll();
     for (const [name, { how, at }] of progress) {
       const agoS = Math.round((monotonicMs() - at) / 1_000);
       tell({ type: 'unmet', name, how: `${how}, ${agoS} s ago` });
     }
-    void Promise.all([...people.keys()].map(leave)).then(() => tell({ type: 'all-left' }));
+    void Promise.all([...people.keys()].map(leave)).then(() =>
+      tell({ type: 'all-left', toll: all }),
+    );
   }
 });
+lag.enable();
 tell({ type: 'here' });

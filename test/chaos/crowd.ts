@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import type { Random } from '../../src/base/random.ts';
-import { type FromCrowd, monotonicMs, type ToCrowd } from './crowd-messages.ts';
+import { type FromCrowd, monotonicMs, type ToCrowd, type Toll } from './crowd-messages.ts';
 import { PEERS } from './faults.ts';
 import type { Network } from './network.ts';
 
@@ -42,6 +42,8 @@ export class Crowd {
   readonly mishaps: string[] = [];
   readonly #options: CrowdOptions;
   readonly #processes: ChildProcess[];
+  /** Of each process, once all have left. */
+  readonly tolls: Toll[] = [];
   /** How long arrivals were held back. */
   heldBackMs = 0;
   /** Who was told to arrive and has not, and when. */
@@ -153,6 +155,7 @@ export class Crowd {
 
   #hear(message: FromCrowd): void {
     if (message.type === 'here' || message.type === 'all-left') {
+      if (message.type === 'all-left') this.tolls.push(message.toll);
       this.#wakers.shift()?.();
       return;
     }

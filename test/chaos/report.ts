@@ -1,4 +1,5 @@
 import type { Pair } from './crowd.ts';
+import type { Toll } from './crowd-messages.ts';
 import type { Delisting } from './delistings.ts';
 import { describeFault, type Fault } from './faults.ts';
 import type { Table } from './observer.ts';
@@ -10,6 +11,8 @@ export interface Findings {
   readonly pairs: readonly Pair[];
   /** How long nobody arrived because the processes of the crowd lacked CPU. */
   readonly heldBackMs: number;
+  /** Of each process of the crowd. */
+  readonly tolls: readonly Toll[];
   /** When the first fault struck, on the clock of the pairs. */
   readonly calmUntil: number;
   readonly faults: readonly Fault[];
@@ -64,6 +67,7 @@ export function figuresOf(findings: Findings) {
     },
     /** How late the generator of the load was: the second of a pair had to be told, and to open. */
     arrivalsHeldBackMs: Math.round(findings.heldBackMs),
+    crowdTolls: findings.tolls,
     generatorLateMs: timesOf(met.map((pair) => pair.wishedAt - pair.arrivedAt)),
     matchMsInCalm: timesOf(calm.map(matchMs)),
     matchMsUnderFire: timesOf(met.filter((pair) => !calm.includes(pair)).map(matchMs)),
@@ -113,6 +117,10 @@ export function describeFigures(figures: Figures): string {
     ],
     ['arrivals were held back, this machine being too slow', seconds(figures.arrivalsHeldBackMs)],
     ['the generator of the load was late by', describe(figures.generatorLateMs)],
+    [
+      'processes of the crowd, lag of their event loops',
+      figures.crowdTolls.map(describeToll).join('; '),
+    ],
     ['time to match in calm', describe(figures.matchMsInCalm)],
     ['time to match under fire', describe(figures.matchMsUnderFire)],
     [
@@ -156,6 +164,11 @@ function countsOf(all: readonly string[]): Record<string, number> {
 
 function describe({ count, p50, p99, worst }: Times): string {
   return count === 0 ? '–' : `p50 ${p50} ms, p99 ${p99} ms, worst ${worst} ms (${count})`;
+}
+
+function describeToll({ lagP99Ms, worstLagMs, cores }: Toll): string {
+  const [p99, worst] = [lagP99Ms, worstLagMs].map(Math.round);
+  return `p99 ${p99} ms, worst ${worst} ms with ${cores.toFixed(2)} of a core`;
 }
 
 function seconds(ms: number | undefined): string {

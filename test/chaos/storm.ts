@@ -134,6 +134,7 @@ async function stormIn(directory: string, options: StormOptions): Promise<Findin
     ...{ allMetAfterMs, equalAfterMs, emptyAfterMs, tables },
     pairs: crowd.pairs,
     heldBackMs: crowd.heldBackMs,
+    tolls: crowd.tolls,
     calmUntil: startedAtMonotonic + calmMs,
     delistings: delistings.all(faults, startedAt),
     mishaps: [...cluster.mishaps, ...crowd.mishaps],
