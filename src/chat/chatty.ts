@@ -49,6 +49,11 @@ export interface ChattyOptions {
    * there is none (default true).
    */
   readonly relay?: boolean | undefined;
+  /**
+   * Whether the router may be asked to lead one of its ports here (PCP, NAT-PMP, UPnP), for as long as
+   * this is open (default true); never where all servers are on this computer.
+   */
+  readonly portMapping?: boolean | undefined;
   /** Closes everything when it aborts, as `close` does. */
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -176,6 +181,7 @@ export class Chatty implements AsyncDisposable {
       logger: options.logger ?? silentLogger,
       registrations,
       relayRefused: options.relay === false,
+      portMapping: options.portMapping ?? true,
       discovery: {
         loadBalancers,
         learned: trust.learned,

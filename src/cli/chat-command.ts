@@ -31,6 +31,8 @@ export interface PeerSettings {
   readonly json: boolean;
   /** Whether servers may pass on what friends say to each other. */
   readonly relay: boolean;
+  /** Whether the router may be asked for a port. */
+  readonly portMapping: boolean;
 }
 
 /**
@@ -60,6 +62,7 @@ export async function chat(
       caPem,
       strict: settings.strict,
       relay: settings.relay,
+      portMapping: settings.portMapping,
       logger: context.logger,
     });
     const screen: Screen = json

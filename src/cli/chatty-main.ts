@@ -161,6 +161,7 @@ function readSettings(values: ValuesOf<typeof peerSchema>, { env }: Context): Pe
     timeoutMs: values.timeout,
     json: values.json,
     relay: values.relay,
+    portMapping: values.portMapping,
   };
 }
 

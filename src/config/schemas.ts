@@ -179,6 +179,11 @@ export const peerSchema = {
     true,
     'never talk through a server, not even encrypted and until a direct path is found',
   ),
+  portMapping: withDefault(
+    flag,
+    true,
+    'never ask the router to lead a port of its own here (PCP, NAT-PMP, UPnP)',
+  ),
   ...common('warn'),
 };
 

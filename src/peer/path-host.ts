@@ -66,6 +66,8 @@ export class PathHost {
   readonly nat: NatObserver;
   readonly #natReported: () => void;
   readonly #turn = new GuessTurn();
+  /** A port of our router that leads to ours; servers take it where they see us at its IP address. */
+  mapped: Address | undefined;
 
   constructor(options: {
     readonly endpoint: QuicEndpoint;
@@ -109,19 +111,22 @@ export class PathHost {
 
   /** Every address of this computer, with the ports of our sockets. */
   hostAddresses(interfaces: Interfaces): readonly Address[] {
-    return this.#hostCandidates(interfaces).map(({ address }) => address);
+    const portOf = (family: 4 | 6): number | undefined =>
+      this.#endpoint.addresses.find((address) => familyOf(address) === family)?.port;
+    const found = gatherHostCandidates(interfaces, { 4: portOf(4), 6: portOf(6) });
+    return found.map(({ address }) => address);
   }
 
   /** What servers are told of where this peer can be reached; they add what they observe. */
   ownEndpoint(interfaces: Interfaces): Endpoint {
-    const hosts = this.#hostCandidates(interfaces);
-    const reopened = [...this.#paths.keys()].flatMap(({ mapped }): Candidate[] =>
-      mapped === undefined ? [] : [{ kind: 'mapped', address: mapped }],
-    );
-    const candidates = [...reopened.slice(-MAX_REOPENED), ...hosts].map(({ kind, address }) => ({
-      kind: KINDS.find(([, own]) => own === kind)?.[0] ?? CandidateKind.CANDIDATE_KIND_UNSPECIFIED,
-      address: addressToWire(address),
-    }));
+    const reopened = [...this.#paths.keys()].flatMap(({ mapped }) => mapped ?? []);
+    const mapped = [this.mapped ?? [], ...reopened.slice(-MAX_REOPENED)].flat();
+    const candidates = [
+      ...mapped.map((address) => candidateToWire(CandidateKind.CANDIDATE_KIND_MAPPED, address)),
+      ...this.hostAddresses(interfaces).map((address) =>
+        candidateToWire(CandidateKind.CANDIDATE_KIND_HOST, address),
+      ),
+    ];
     const { report } = this.nat;
     return {
       candidates,
@@ -298,26 +303,24 @@ export class PathHost {
     if (kept !== undefined) this.#held.hold(username, kept, remote);
   }
 
-  #hostCandidates(interfaces: Interfaces): readonly Candidate[] {
-    const portOf = (family: 4 | 6): number | undefined =>
-      this.#endpoint.addresses.find((address) => familyOf(address) === family)?.port;
-    return gatherHostCandidates(interfaces, { 4: portOf(4), 6: portOf(6) });
-  }
-
   #token(bytes: number): string {
     return Buffer.from(this.#random.bytes(bytes)).toString('base64');
   }
 }
 
-const KINDS: readonly (readonly [WireCandidate['kind'], Candidate['kind']])[] = [
+const KINDS: ReadonlyMap<WireCandidate['kind'], Candidate['kind']> = new Map([
   [CandidateKind.CANDIDATE_KIND_HOST, 'host'],
   [CandidateKind.CANDIDATE_KIND_SERVER_REFLEXIVE, 'srflx'],
   [CandidateKind.CANDIDATE_KIND_MAPPED, 'mapped'],
-];
+]);
 
 function sideOf(udpBlocked: boolean, nat: NatReport | undefined): NetworkSide {
   const { mapping, only443 = false, lastObserved } = nat ?? {};
   return { udpBlocked, mapping, only443, outerHost: lastObserved?.host };
+}
+
+function candidateToWire(kind: WireCandidate['kind'], address: Address): WireCandidate {
+  return { kind, address: addressToWire(address) };
 }
 
 function tellFriendsNat(path: FriendPath, endpoint: Endpoint): void {
@@ -329,7 +332,7 @@ function tellFriendsNat(path: FriendPath, endpoint: Endpoint): void {
 function candidatesOf(endpoint: Endpoint): Candidate[] {
   return endpoint.candidates.flatMap((wire): Candidate[] => {
     const address = addressFromWire(wire.address);
-    const kind = KINDS.find(([other]) => other === wire.kind)?.[1];
+    const kind = KINDS.get(wire.kind);
     return address === undefined || kind === undefined ? [] : [{ kind, address }];
   });
 }

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import type { Address } from '../base/address.ts';
+import { type Address, familyOf, scopeOf } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Identity } from '../base/identity.ts';
 import type { Logger } from '../base/logger.ts';
@@ -8,10 +8,12 @@ import { QuicEndpoint } from '../quic/index.ts';
 import type { SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
 import { FRIEND_ALPN } from '../rpc/protocol.ts';
+import { findGateway } from './default-gateway.ts';
 import type { DiscoveryOptions } from './discovery.ts';
 import { FriendRoster } from './friend-roster.ts';
 import { NetworkWatch } from './network-watch.ts';
 import { PathHost } from './path-host.ts';
+import { PortMapper } from './port-mapper.ts';
 import { type ServerEvents, ServerRoster } from './server-roster.ts';
 
 export interface PeerNodeOptions {
@@ -25,6 +27,8 @@ export interface PeerNodeOptions {
   readonly registrations: number;
   /** Whether no byte of what friends say may go over servers, not even encrypted. */
   readonly relayRefused: boolean;
+  /** Whether the router may be asked for a port of its own. */
+  readonly portMapping: boolean;
   readonly discovery: Omit<DiscoveryOptions, 'clock'>;
   /** Servers that worked last time; tried at once, beside asking the balancers. */
   readonly cachedServers: readonly Server[];
@@ -43,6 +47,7 @@ export class PeerNode {
   readonly #paths: PathHost;
   readonly #servers: ServerRoster;
   readonly #watch: NetworkWatch;
+  readonly #mapper: PortMapper;
   readonly #abort = new AbortController();
 
   private constructor(options: PeerNodeOptions, endpoint: QuicEndpoint) {
@@ -73,6 +78,10 @@ export class PeerNode {
         ...events,
         match: (found) => this.friends.match(found),
         conflict: (conflict) => this.friends.conflict(conflict),
+        learned: (addresses) => {
+          paths.nat.learn(addresses);
+          if (options.portMapping) this.#mapPort(addresses);
+        },
       },
     });
     this.friends = new FriendRoster({
@@ -82,6 +91,14 @@ export class PeerNode {
       ownSession: session,
       ownFingerprint: identity.fingerprint,
     });
+    this.#mapper = new PortMapper({
+      ...{ clock, random, logger },
+      findGateway: () => findGateway(networkInterfaces()),
+      mapped: (mapping) => {
+        paths.mapped = mapping?.external;
+        this.#servers.repeatEndpoint();
+      },
+    });
     this.#watch = new NetworkWatch({
       clock,
       interfaces: () => networkInterfaces(),
@@ -90,6 +107,7 @@ export class PeerNode {
         logger.debug('network changed', { change });
         this.#servers.networkChanged();
         paths.networkChanged();
+        this.#mapper.networkChanged();
       },
     });
   }
@@ -129,7 +147,15 @@ export class PeerNode {
     this.#paths.close();
     // One turn, in which what was queued above is sent.
     await new Promise((resolve) => setImmediate(resolve));
-    await this.#endpoint.close();
+    await Promise.all([this.#endpoint.close(), this.#mapper.close()]);
+  }
+
+  /** The router is asked for a port as soon as there are servers beyond this computer. */
+  #mapPort(servers: readonly Address[]): void {
+    const own = this.#endpoint.addresses.find((address) => familyOf(address) === 4);
+    const isLocal = ({ host }: Address): boolean => scopeOf(host) === 'loopback';
+    if (own === undefined || isLocal(own) || servers.every(isLocal)) return;
+    this.#mapper.begin(own.port);
   }
 }
 

@@ -55,7 +55,11 @@ export interface ServerRosterOptions {
   readonly discovery: Omit<DiscoveryOptions, 'clock'>;
   /** What to say of this peer. */
   readonly presence: Presence;
-  readonly events: ServerEvents & Pick<RegistrationEvents, 'match' | 'conflict'>;
+  readonly events: ServerEvents &
+    Pick<RegistrationEvents, 'match' | 'conflict'> & {
+      /** More addresses are known of servers, which answer STUN. */
+      learned(addresses: readonly Address[]): void;
+    };
   /** Ends all that is under way. */
   readonly signal: AbortSignal;
 }
@@ -186,12 +190,12 @@ export class ServerRoster {
 
   /** Whoever answers STUN is asked how our NAT looks from there. */
   #askObservers(servers: readonly Server[], others: readonly Address[] = []): void {
-    const { paths, signal } = this.#options;
+    const { events, signal } = this.#options;
     if (signal.aborted) return;
     const addresses = servers.flatMap((server) =>
       addressesFromWire(server.addresses, MAX_OBSERVERS),
     );
-    paths.nat.learn([...addresses, ...others]);
+    events.learned([...addresses, ...others]);
   }
 
   /** @param before by tunnel: it stands until the new one, by UDP, does. */

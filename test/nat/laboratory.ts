@@ -5,7 +5,7 @@ import { LABORATORY, Namespaces } from './namespaces.ts';
 import { PlainComputer, type PlainSocket } from './plain-computer.ts';
 import { ask, behaviourOf, type Neighbourhood, neighbourhoodOf, type Observer } from './proof.ts';
 import { type Behaviour, modelOf, type RouterType } from './router-types.ts';
-import { type Carrier, Site } from './site.ts';
+import { type Carrier, type GatewayProtocols, Site } from './site.ts';
 import { Wire } from './wire.ts';
 
 /** Public computers: where the daemons run, and two that only observe. */
@@ -17,6 +17,8 @@ const PUBLIC = [...BALANCERS, ...SERVERS, ...OBSERVERS] as const;
 /** Sites have addresses of TEST-NET-2, servers of TEST-NET-3 (RFC 5737). */
 const SITES_NETWORK = '198.51.100';
 const SERVERS_NETWORK = '203.0.113';
+/** Those whose routers give out ports have others: miniupnpd takes TEST-NET for no public address. */
+const GATEWAYS_NETWORK = '11.0.0';
 
 /** The subnets that sites are given; above them are those that are asked for. */
 const SUBNETS = 240;
@@ -34,6 +36,7 @@ interface SiteOptions {
   readonly subnet?: number;
   readonly carrier?: Carrier;
   readonly lifetimeMs?: number;
+  readonly gateway?: GatewayProtocols;
 }
 
 /**
@@ -82,8 +85,8 @@ export class Laboratory implements AsyncDisposable {
   }
 
   /** A public address that no site has had for long. */
-  newAddress(): string {
-    return `${SITES_NETWORK}.${(++this.#addresses % 254) + 1}`;
+  newAddress(network = SITES_NETWORK): string {
+    return `${network}.${(++this.#addresses % 254) + 1}`;
   }
 
   /** A site that is proven to be what it is called. */
@@ -184,7 +187,8 @@ export class Laboratory implements AsyncDisposable {
   }
 
   async #build(type: RouterType, options: SiteOptions): Promise<Site> {
-    const address = options.carrier?.address ?? this.newAddress();
+    const network = options.gateway === undefined ? SITES_NETWORK : GATEWAYS_NETWORK;
+    const address = options.carrier?.address ?? this.newAddress(network);
     const number = ++this.#sitesBuilt;
     const plan = { name: `s${number}`, model: modelOf(type), address, ...options };
     const site = await Site.build(

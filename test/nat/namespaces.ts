@@ -28,6 +28,12 @@ export class Namespaces {
     await shell([...this.on(computer), 'sh', '-e'], commands.join('\n'));
   }
 
+  /** What a command says inside one computer. */
+  async read(computer: string, command: string): Promise<string> {
+    const [first, ...rest] = this.on(computer);
+    return (await run(first, [...rest, 'sh', '-c', command])).stdout;
+  }
+
   /** Ends what still runs on these computers, and takes them away. */
   async remove(...computers: readonly string[]): Promise<void> {
     const names = new Set(computers.map((computer) => this.nameOf(computer)));

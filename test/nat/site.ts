@@ -27,7 +27,12 @@ interface SitePlan {
   readonly carrier?: Carrier;
   /** Mappings that nobody uses are forgotten after so long; default 120 s. */
   readonly lifetimeMs?: number;
+  /** What people may ask its router for a port in; only Linux at home answers. */
+  readonly gateway?: GatewayProtocols;
 }
+
+/** PCP and NAT-PMP go together. */
+export type GatewayProtocols = 'pcp' | 'upnp';
 
 /** Where homes hang below a carrier (RFC 6598). */
 const CARRIER_NETWORK = '100.64';
@@ -149,6 +154,15 @@ export class Site {
     );
   }
 
+  /** How many ports its router leads to somebody inside because it was asked to. */
+  async mappedPorts(): Promise<number> {
+    const rules = await this.#namespaces.read(
+      this.#router,
+      'nft list chain inet gateway prerouting_miniupnpd',
+    );
+    return rules.split('\n').filter((line) => line.includes('dnat')).length;
+  }
+
   async remove(): Promise<void> {
     await this.#namespaces.remove(this.#router, ...this.computers);
     for (const node of this.#nodes.splice(0)) await this.#wire.remove(node);
@@ -170,6 +184,8 @@ export class Site {
     await this.#namespaces.script([...all].map((each) => `ip netns add ${name(each)}`));
     await this.#hangUp();
     await this.#script(this.plan.model.translation.by === 'nobody' ? this.#alone() : this.#home());
+    const { gateway } = this.plan;
+    if (gateway !== undefined) await this.#script(answering(gateway, this.plan.name));
     if (this.#router === this.computers[0]) return;
     const { subnet, isolated = false, model } = this.plan;
     const commands = this.computers.flatMap((computer, index) => [
@@ -294,6 +310,30 @@ function translator({ udp }: RouterModel, ports: 'preserved' | 'random'): string
     '    iifname "wan" ct state established,related accept',
     '  }',
     '}',
+    'END',
+  ];
+}
+
+/** A router that gives ports to those who ask: Debian's miniupnpd, which ends with its namespace. */
+function answering(protocol: GatewayProtocols, name: string): string[] {
+  const speaks = (which: GatewayProtocols): string => (which === protocol ? 'yes' : 'no');
+  return [
+    "nft -f - <<'END'",
+    'table inet gateway {',
+    '  chain miniupnpd { }',
+    '  chain prerouting_miniupnpd { }',
+    '  chain postrouting_miniupnpd { }',
+    '  chain forward { type filter hook forward priority filter; jump miniupnpd; }',
+    '  chain prerouting { type nat hook prerouting priority dstnat; jump prerouting_miniupnpd; }',
+    '}',
+    'END',
+    'nft add rule inet filter forward iifname wan ct status dnat accept',
+    `miniupnpd -P /run/chatty-${name}.pid -f /dev/stdin <<'END'`,
+    ...['ext_ifname=wan', 'listening_ip=lan', 'http_port=0', 'secure_mode=yes'],
+    ...[`enable_natpmp=${speaks('pcp')}`, `enable_upnp=${speaks('upnp')}`],
+    ...['upnp_table_name=gateway', 'upnp_nat_table_name=gateway'],
+    'uuid=6c3a2f6e-0d4a-4a57-9d0c-63686174747a',
+    'allow 1024-65535 0.0.0.0/0 1024-65535',
     'END',
   ];
 }
