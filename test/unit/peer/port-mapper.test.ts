@@ -248,16 +248,14 @@ describe('a hostile router', () => {
     home = await new Home().open();
     home.mapper.begin(PORT);
     await home.until(() => home.asked.length >= 2);
-    // What comes after it shows that it has been read.
-    home.discovery = () => [
-      ...home.asked.flatMap((asked) => grant(asked)),
-      ...searchAnswer(home.location),
-    ];
-    home.web = (_request, _body, response) => response.destroy();
-    home.clock.runUntil(250);
-    await home.until(() => home.settled > 0);
-    expect(home.calls).toEqual(['GET']);
-    expect(home.mappings).toEqual([]);
+    let lies = 0;
+    home.discovery = () => home.asked.flatMap((asked) => grant(asked, 6666 + lies++));
+    home.clock.runUntil(100);
+    await home.until(() => lies > 0);
+    home.control = grant;
+    home.mapper.networkChanged();
+    await home.until(() => home.mappings.length > 0);
+    expect(home.mappings[0]?.external.port).toBe(6000);
   });
 
   it.each([
