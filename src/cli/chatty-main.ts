@@ -114,6 +114,7 @@ const doctor = defineCommand({
       strict: values.strict,
       state: values.state ?? defaultStateDirectory(context.env),
       json: values.json,
+      portMapping: values.portMapping,
     };
     return runDoctor(settings, context);
   },

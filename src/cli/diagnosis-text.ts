@@ -43,7 +43,7 @@ export function describeDiagnosis(diagnosis: Diagnosis): string[] {
     `  NAT, filtering  ${filtering(ipv4)}`,
     `  hairpinning     ${hairpinning(ipv4)}`,
     `  IPv6            ${IPV6[diagnosis.ipv6]}`,
-    '  port mapping    not tried (PCP, NAT-PMP and UPnP are not spoken yet)',
+    `  port mapping    ${portMapping(diagnosis.portMapping)}`,
     '  same network    whether neighbours reach each other cannot be told from one computer',
     '',
     'A friend on your own network is reached directly unless the network keeps its computers apart.',
@@ -103,7 +103,17 @@ function hairpinning({ hairpinning: works }: Diagnosis['ipv4']): string {
     : 'no: neighbours do not reach each other by the outer address';
 }
 
-function advice({ udp, tunnel, ipv4, ipv6 }: Diagnosis): string[] {
+const GIVERS = { pcp: 'PCP', 'nat-pmp': 'NAT-PMP', upnp: 'UPnP' } as const;
+
+function portMapping({ by, usable }: Diagnosis['portMapping']): string {
+  if (by === 'not-tried') return 'not tried';
+  if (by === 'none') return 'no: the router gives out no port by PCP, NAT-PMP or UPnP';
+  return usable === true
+    ? `${GIVERS[by]} yes: the router leads a port of its own here`
+    : `${GIVERS[by]}, of no use: behind the router that answers is another one`;
+}
+
+function advice({ udp, tunnel, ipv4, ipv6, portMapping: { usable } }: Diagnosis): string[] {
   if (udp === 'blocked') {
     return tunnel === true
       ? ['This network blocks UDP. Talk goes over servers; another network would make it direct.']
@@ -114,11 +124,16 @@ function advice({ udp, tunnel, ipv4, ipv6 }: Diagnosis): string[] {
       'This network lets UDP out to port 443 only, where no friend listens: talk is relayed.',
     ];
   }
+  if (usable === true && (ipv4.mapping === 'random' || ipv4.mapping === 'sequential')) {
+    return [
+      'Your router hides your port from friends, but gives you one that they reach directly.',
+    ];
+  }
   const otherwise = ipv6 === 'works' ? ' Friends with IPv6 are reached directly anyway.' : '';
   if (ipv4.mapping === 'random') {
     return [
       'Your router hides your port from friends. Two such networks cannot reach each other directly.',
-      `IPv6, or "full cone" in the router's settings, would change that.${otherwise}`,
+      `IPv6, or "UPnP" or "full cone" in the router's settings, would change that.${otherwise}`,
     ];
   }
   if (ipv4.mapping === 'sequential') {

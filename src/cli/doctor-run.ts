@@ -18,6 +18,8 @@ interface DoctorSettings {
   readonly strict: boolean;
   readonly state: string;
   readonly json: boolean;
+  /** Whether the router may be asked for a port. */
+  readonly portMapping: boolean;
 }
 
 /**
@@ -44,6 +46,7 @@ export async function runDoctor(settings: DoctorSettings, context: Context): Pro
     clock: systemClock,
     random: systemRandom,
     signal,
+    portMapping: settings.portMapping,
     discovery: {
       loadBalancers,
       learned: trust.learned,

@@ -24,8 +24,12 @@ export interface Diagnosis {
     readonly hairpinning: boolean | null;
   };
   readonly ipv6: 'works' | 'no-answer' | 'none';
-  /** Nothing asks routers for ports yet. */
-  readonly portMapping: 'not-tried';
+  readonly portMapping: {
+    /** What the router speaks that gives out ports. */
+    readonly by: 'pcp' | 'nat-pmp' | 'upnp' | 'none' | 'not-tried';
+    /** Whether friends reach the port: it has the address that servers see. Null where there is none. */
+    readonly usable: boolean | null;
+  };
   /** A computer alone cannot tell whether others on its network reach it. */
   readonly clientIsolation: 'unknown';
   readonly servers: readonly { readonly address: string; readonly ms: number | null }[];
@@ -41,6 +45,7 @@ const NO_MAPPING = 'unknown';
 export function diagnose(survey: NetworkSurvey): Diagnosis {
   const udp = udpOf(survey);
   const { nat, hairpin } = survey;
+  const portMapping = portMappingOf(survey);
   const mapping = nat === undefined ? NO_MAPPING : nat.isOwnAddress ? 'none' : nat.mapping;
   return {
     udp,
@@ -56,17 +61,24 @@ export function diagnose(survey: NetworkSurvey): Diagnosis {
       hairpinning: hairpin?.works ?? null,
     },
     ipv6: ipv6Of(survey),
-    portMapping: 'not-tried',
+    portMapping,
     clientIsolation: 'unknown',
     servers: survey.answers.map(({ address, mapped, ms }) => {
       return { address: formatAddress(address), ms: mapped === undefined ? null : Math.round(ms) };
     }),
-    reach: reachOf(udp, mapping),
+    // A port that leads here for everybody is as good as an address of one's own.
+    reach: reachOf(udp, portMapping.usable === true ? 'none' : mapping),
   };
 }
 
 function filteringOf(letsStrangersIn: boolean): 'endpoint-independent' | 'dependent' {
   return letsStrangersIn ? 'endpoint-independent' : 'dependent';
+}
+
+function portMappingOf({ portMapping, nat }: NetworkSurvey): Diagnosis['portMapping'] {
+  if (typeof portMapping === 'string') return { by: portMapping, usable: null };
+  const { protocol, external } = portMapping;
+  return { by: protocol, usable: nat?.lastObserved.host === external.host };
 }
 
 function udpOf({ answers }: NetworkSurvey): UdpState {

@@ -194,6 +194,7 @@ export const doctorSchema = {
   strict: peerSchema.strict,
   state: peerSchema.state,
   json: withDefault(flag, false, 'one JSON object instead of words'),
+  portMapping: peerSchema.portMapping,
   ...common('warn'),
 };
 

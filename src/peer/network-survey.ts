@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { type Address, familyOf, scopeOf } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ChattyError } from '../base/errors.ts';
+import { silentLogger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import {
   classifyNat,
@@ -14,8 +15,11 @@ import {
 } from '../path/index.ts';
 import { QuicEndpoint } from '../quic/index.ts';
 import { addressesFromWire } from '../rpc/wire-address.ts';
+import { findGateway } from './default-gateway.ts';
 import { Discovery, type DiscoveryOptions } from './discovery.ts';
 import { createPeerIdentity } from './identity-store.ts';
+import { PortMapper } from './port-mapper.ts';
+import type { RouterMapping } from './port-mapping.ts';
 import { ServerProbes } from './server-probes.ts';
 
 /** Of all servers' addresses, so many are asked. */
@@ -25,6 +29,8 @@ const CONNECT_MS = 3_000;
 /** From one socket of this computer to the router and back to another. */
 const HAIRPIN_AT_MS = [0, 60, 150] as const;
 const HAIRPIN_MS = 400;
+/** As far as the first router beyond the one at home. */
+const HOME_HOPS = 2;
 
 /** How one address of a server answered. */
 export interface Answer {
@@ -51,12 +57,16 @@ export interface NetworkSurvey {
   readonly hairpin: { readonly works: boolean; readonly letsStrangersIn: boolean } | undefined;
   /** Whether an interface has an IPv6 address that is not for local networks only. */
   readonly hasIpv6: boolean;
+  /** What the router led here when it was asked to, for a moment. */
+  readonly portMapping: RouterMapping | 'none' | 'not-tried';
 }
 
 export interface NetworkSurveyOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly discovery: Omit<DiscoveryOptions, 'clock'>;
+  /** Whether the router may be asked for a port. */
+  readonly portMapping: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -81,7 +91,7 @@ export async function surveyNetwork(options: NetworkSurveyOptions): Promise<Netw
 async function survey(
   endpoint: QuicEndpoint,
   told: readonly Address[],
-  { clock, random, signal }: NetworkSurveyOptions,
+  { clock, random, portMapping, signal }: NetworkSurveyOptions,
 ): Promise<Omit<NetworkSurvey, 'failures'>> {
   const probes = new ServerProbes({
     clock,
@@ -97,6 +107,10 @@ async function survey(
   const families = new Set(endpoint.addresses.map(familyOf));
   const usable = unique(told).filter((address) => families.has(familyOf(address)));
   const asked = usable.slice(0, MAX_ASKED);
+  const isLocal = asked.every(({ host }) => scopeOf(host) === 'loopback');
+  // Not for the socket that questions come from, of which the router shall do what it does to others.
+  const { port } = await endpoint.openSocket(4);
+  const mapping = portMapping && !isLocal ? tryPortMapping(port, clock, random) : undefined;
   const startedAt = clock.now();
   const observations: Observation[] = [];
   const answers = await Promise.all(
@@ -124,7 +138,27 @@ async function survey(
         ? undefined
         : await tryHairpin(endpoint, probes, nat, answers, { clock, random }),
     hasIpv6: inner.some(({ address }) => scopeOf(address.host) === 'public'),
+    portMapping: (await mapping) ?? 'not-tried',
   };
+}
+
+/** Asks the router for a port, and gives it back. */
+async function tryPortMapping(
+  port: number,
+  clock: Clock,
+  random: Random,
+): Promise<RouterMapping | 'none'> {
+  let found: RouterMapping | undefined;
+  await new Promise<void>((resolve) => {
+    const mapper = new PortMapper({
+      ...{ clock, random, logger: silentLogger },
+      findGateway: () => findGateway(networkInterfaces()),
+      mapped: (mapping) => (found = mapping),
+      settled: () => void mapper.close().then(resolve),
+    });
+    mapper.begin(port);
+  });
+  return found ?? 'none';
 }
 
 /** Both families where the computer has both. */
@@ -139,8 +173,10 @@ async function openSockets(clock: Clock, random: Random): Promise<QuicEndpoint> 
 }
 
 /**
- * Sends from a second socket to the outer address of the first: first uninvited, then after the first
- * has sent to the outer address of the second.
+ * Sends from a second socket to the outer address of the first, after each has sent to the other's; and
+ * where that arrives, to the outer address of a third one, which has sent to a server only. The very
+ * first packets live too short to come back: Linux before a carrier's router would answer them itself,
+ * and move the port.
  */
 async function tryHairpin(
   endpoint: QuicEndpoint,
@@ -150,11 +186,15 @@ async function tryHairpin(
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Promise<NetworkSurvey['hairpin']> {
   if (nat.isOwnAddress || nat.mapping !== 'endpoint-independent') return undefined;
-  const server = answers.find(({ mapped }) => mapped?.host === nat.lastObserved.host)?.address;
-  const second = await endpoint.openSocket(4);
-  const outer = server === undefined ? undefined : (await probes.ask(server, second))?.mapped;
-  if (outer === undefined) return undefined;
-  const arrives = async (): Promise<boolean> => {
+  const first = nat.lastObserved;
+  const server = answers.find(({ mapped }) => mapped?.host === first.host)?.address;
+  if (server === undefined) return undefined;
+  const [second, third] = [await endpoint.openSocket(4), await endpoint.openSocket(4)];
+  const [toSecond, toThird] = await Promise.all(
+    [second, third].map(async (local) => (await probes.ask(server, local))?.mapped),
+  );
+  if (toSecond === undefined || toThird === undefined) return undefined;
+  const arrives = async (to: Address): Promise<boolean> => {
     const id = random.bytes(12);
     const before = endpoint.onStun;
     let arrived = false;
@@ -163,16 +203,18 @@ async function tryHairpin(
       arrived ||= message !== undefined && Buffer.compare(message.transactionId, id) === 0;
     };
     for (const atMs of HAIRPIN_AT_MS) {
-      clock.setTimer(atMs, () => endpoint.send(encodeServerProbe(id), nat.lastObserved, second));
+      clock.setTimer(atMs, () => endpoint.send(encodeServerProbe(id), to, second));
     }
     await clock.sleep(HAIRPIN_MS);
     endpoint.onStun = before;
     return arrived;
   };
-  const uninvited = await arrives();
-  if (uninvited) return { works: true, letsStrangersIn: true };
-  endpoint.send(encodeServerProbe(random.bytes(12)), outer);
-  return { works: await arrives(), letsStrangersIn: false };
+  const opening = encodeServerProbe(random.bytes(12));
+  endpoint.send(opening, toSecond, undefined, HOME_HOPS);
+  endpoint.send(opening, first, second, HOME_HOPS);
+  endpoint.send(opening, toSecond);
+  if (!(await arrives(first))) return { works: false, letsStrangersIn: false };
+  return { works: true, letsStrangersIn: await arrives(toThird) };
 }
 
 /** Those of the addresses that take TCP under the number of their UDP port, where tunnels are. */

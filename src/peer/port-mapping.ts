@@ -242,7 +242,7 @@ export class PortMapping {
     };
     const isSame =
       before?.protocol === mapping.protocol && sameAddress(before.external, mapping.external);
-    return [{ type: 'settled' }, ...(isSame ? [] : [{ type: 'mapped', mapping } as const])];
+    return [...(isSame ? [] : [{ type: 'mapped', mapping } as const]), { type: 'settled' }];
   }
 
   /** The gateway gives nothing now; what is held stays until it lapses. */

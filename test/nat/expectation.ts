@@ -41,7 +41,8 @@ export function expectationOf(cell: Cell): Expectation {
   }
 }
 
-function apart(a: Behaviour, b: Behaviour): Expectation {
+/** Two people whose networks have nothing to do with each other. */
+export function apart(a: Behaviour, b: Behaviour): Expectation {
   if (a.ipv6 !== 'none' && b.ipv6 !== 'none') {
     return direct('both have IPv6, and firewalls let answers in');
   }

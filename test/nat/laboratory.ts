@@ -1,4 +1,7 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Address } from '../../src/base/address.ts';
+import type { Diagnosis } from '../../src/cli/network-diagnosis.ts';
 import { removeAbandoned } from '../support/namespaces.ts';
 import { Cluster } from './cluster.ts';
 import { LABORATORY, Namespaces } from './namespaces.ts';
@@ -19,6 +22,8 @@ const SITES_NETWORK = '198.51.100';
 const SERVERS_NETWORK = '203.0.113';
 /** Those whose routers give out ports have others: miniupnpd takes TEST-NET for no public address. */
 const GATEWAYS_NETWORK = '11.0.0';
+
+const DOCTOR = fileURLToPath(new URL('../../bin/chatty', import.meta.url));
 
 /** The subnets that sites are given; above them are those that are asked for. */
 const SUBNETS = 240;
@@ -136,6 +141,20 @@ export class Laboratory implements AsyncDisposable {
       other.site.neighbourAddress(other.computer),
     ] as const;
     return await neighbourhoodOf([first, second], addresses, this.observer);
+  }
+
+  /** What `chatty doctor` says at its first computer. */
+  async diagnosisOf(site: Site): Promise<Diagnosis> {
+    const { loadBalancers, caFile, directory } = this.cluster;
+    const args = [
+      ...loadBalancers.map((each) => `--lb ${each}`),
+      `--ca ${caFile} --state ${join(directory, 'state', site.plan.name)}`,
+    ];
+    const said = await this.namespaces.read(
+      site.computers[0] ?? '',
+      `${process.execPath} ${DOCTOR} doctor --json ${args.join(' ')}`,
+    );
+    return JSON.parse(said) as Diagnosis;
   }
 
   plainComputer(site: Site, computer: number): PlainComputer {

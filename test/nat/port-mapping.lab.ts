@@ -28,10 +28,15 @@ describe('two people behind routers with random ports, one of which gives out po
     '%s',
     async (_name, gateway, outcome, args) => {
       await withSites(gateway, async (giving, other) => {
-        const seats = [giving, other].map((site) => ({ site, computer: 0 }));
-        const [a, b] = seats;
-        if (a === undefined || b === undefined) throw new Error('two sites were built');
-        const pair = new Pair(laboratory, [a, b], args);
+        const { portMapping } = await laboratory.diagnosisOf(giving);
+        expect(portMapping).toEqual({ by: gateway, usable: true });
+        // Whoever only looks gives back what they were given.
+        expect(await giving.mappedPorts()).toBe(0);
+        const seats = [
+          { site: giving, computer: 0 },
+          { site: other, computer: 0 },
+        ] as const;
+        const pair = new Pair(laboratory, seats, args);
         try {
           const meeting = await pair.meet(outcome, false);
           const story = pair.people.map(({ events }) => JSON.stringify(events)).join('\n');
@@ -41,7 +46,7 @@ describe('two people behind routers with random ports, one of which gives out po
         } finally {
           await pair.leave();
         }
-        // Whoever leaves gives back what they were given.
+        // And so does whoever leaves.
         expect(await giving.mappedPorts()).toBe(0);
       });
     },

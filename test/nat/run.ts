@@ -2,7 +2,7 @@
  * `npm run test:nat [-- --full --only NAME --runs N --seed N --json FILE --markdown] [PART…]`: the laboratory.
  * Without --full it runs one cell of each kind; NAME is a part of cells' names, or several
  * with commas between them; each cell is run N times. PART is routers,
- * matrix, port-mapping, endurance, roaming or bench; default all, but bench only with --full. Ends with 0 if all came out as it is expected today.
+ * matrix, doctor, port-mapping, endurance, roaming or bench; default all, but bench only with --full. Ends with 0 if all came out as it is expected today.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -41,6 +41,7 @@ function survey(changes: Partial<NetworkSurvey> = {}): NetworkSurvey {
     },
     hairpin: { works: true, letsStrangersIn: false },
     hasIpv6: false,
+    portMapping: 'none',
     ...changes,
   };
 }
@@ -54,6 +55,10 @@ function mapping(kind: 'sequential' | 'random'): Partial<NetworkSurvey> {
         nat: { ...nat, dependence, mapping: kind, step: kind === 'random' ? 0 : 2 },
         hairpin: undefined,
       };
+}
+
+function given(host: string): Partial<NetworkSurvey> {
+  return { portMapping: { protocol: 'upnp', external: { host, port: 6000 } } };
 }
 
 const whom = (changes: Partial<NetworkSurvey>): string =>
@@ -72,6 +77,16 @@ describe('the diagnosis of a network', () => {
       'direct-after-guessing direct-after-guessing relay relay relay',
     ],
     ['random ports', mapping('random'), 'direct-after-guessing relay relay relay relay'],
+    [
+      'random ports, and a port that the router gives',
+      { ...mapping('random'), ...given(OUTER.host) },
+      'direct direct direct relay relay',
+    ],
+    [
+      'random ports, and a port of a router behind another one',
+      { ...mapping('random'), ...given('192.168.0.2') },
+      'direct-after-guessing relay relay relay relay',
+    ],
     [
       'UDP to port 443 only',
       { answers: answers('S1:4433 -', 'S1:443 43') },
@@ -109,6 +124,9 @@ describe('the diagnosis of a network', () => {
     ],
     ['one server is down', { answers: answers('S1:4433 -', 'S2:4433 9') }, { udp: 'open' }],
     ['all servers are at port 443', { answers: answers('S1:443 9') }, { udp: 'open' }],
+    ['the router gives a port', given(OUTER.host), { portMapping: { by: 'upnp', usable: true } }],
+    ['another one is behind it', given('10.0.0.2'), { portMapping: { by: 'upnp', usable: false } }],
+    ['no port is given', {}, { portMapping: { by: 'none', usable: null } }],
     ['IPv6 is there and leads nowhere', { hasIpv6: true }, { ipv6: 'no-answer' }],
   ])('tells when %s', (_what, changes, expected) => {
     expect(diagnose(survey(changes))).toMatchObject(expected);
@@ -134,7 +152,7 @@ describe('the diagnosis of a network', () => {
         NAT, filtering  not seen from here
         hairpinning     not tried
         IPv6            none
-        port mapping    not tried (PCP, NAT-PMP and UPnP are not spoken yet)
+        port mapping    no: the router gives out no port by PCP, NAT-PMP or UPnP
         same network    whether neighbours reach each other cannot be told from one computer
 
       A friend on your own network is reached directly unless the network keeps its computers apart.

@@ -81,8 +81,8 @@ describe('a port of the router', () => {
     expect(run.effects).toEqual([search, askPcp, askAddress]);
     run.until(3).step(address).step(igdFound).step(pcpMapped());
     expect(run.effects).toEqual([
-      settled,
       { type: 'mapped', mapping: { protocol: 'pcp', external: EXTERNAL } },
+      settled,
     ]);
   });
 
@@ -91,8 +91,8 @@ describe('a port of the router', () => {
     expect(run.effects.slice(3)).toEqual([askNatPmp]);
     run.step(answer({ kind: 'nat-pmp-mapped', port: EXTERNAL.port, lifetimeMs: HOUR_MS }));
     expect(run.effects).toEqual([
-      settled,
       { type: 'mapped', mapping: { protocol: 'nat-pmp', external: EXTERNAL } },
+      settled,
     ]);
   });
 
@@ -110,8 +110,8 @@ describe('a port of the router', () => {
     expect(run.effects.at(-1)).toEqual(igdMap);
     run.step({ type: 'igd-mapped', external: EXTERNAL, lifetimeMs: HOUR_MS });
     expect(run.effects).toEqual([
-      settled,
       { type: 'mapped', mapping: { protocol: 'upnp', external: EXTERNAL } },
+      settled,
     ]);
   });
 
@@ -150,7 +150,7 @@ describe('a port of the router', () => {
     const run = new Run().step(pcpMapped()).until(HOUR_MS / 2);
     run.log.length = 0;
     const mapping = { protocol: 'pcp', external: OTHER };
-    expect(run.step(pcpMapped(OTHER)).effects).toEqual([settled, { type: 'mapped', mapping }]);
+    expect(run.step(pcpMapped(OTHER)).effects).toEqual([{ type: 'mapped', mapping }, settled]);
   });
 
   it('is gone when its time is over, and asked for in between ever more often', () => {
