@@ -21,6 +21,8 @@ describe('chatty doctor', () => {
       udp: 'open',
       tunnel: null,
       ipv4: { mapping: 'none', publicAddress: '127.0.0.1', hairpinning: null },
+      // No router is asked for anything that stays on this computer.
+      portMapping: { by: 'not-tried', usable: null },
       reach: { ordinary: 'direct', random: 'direct', 'no-udp': 'relay' },
     });
     expect(found.servers).toHaveLength(3);
@@ -47,8 +49,9 @@ describe('chatty doctor', () => {
   it('explains every option and its environment variable', async () => {
     const { code, stdout } = await runCommand('chatty', ['doctor', '--help']);
     expect(code).toBe(0);
-    for (const key of Object.keys(doctorSchema)) {
-      expect(stdout).toContain(`--${optionName(key)}`);
+    for (const [key, setting] of Object.entries(doctorSchema)) {
+      const isOn = setting.default === true;
+      expect(stdout).toContain(`${isOn ? '--no-' : '--'}${optionName(key)}`);
       expect(stdout).toContain(environmentName(key));
     }
   });
