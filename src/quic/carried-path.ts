@@ -5,6 +5,9 @@ import type { HostPort, NativeConnection } from './native.ts';
 import { addressOfClass, CARRIED_LOCAL, classOfAddress } from './synthetic-address.ts';
 import type { Carrier } from './types.ts';
 
+/** So long after a move, what was under way before has arrived, or most likely never will. */
+const SETTLED_MS = 300;
+
 /**
  * The class of path that a carried connection is on. Its dialer moves it (connection migration,
  * RFC 9000 §9), its acceptor follows.
@@ -16,6 +19,9 @@ export class CarriedPath {
   #remote: Address;
   #wanted: PathClass | undefined;
   readonly #used = new Set<PathClass>();
+  /** Since it last stayed on one for a while. */
+  readonly #left = new Set<PathClass>();
+  #movedAt = -Infinity;
 
   constructor(carrier: Carrier, pathClass: PathClass) {
     this.#carrier = carrier;
@@ -53,9 +59,15 @@ export class CarriedPath {
   }
 
   /** Follows the peer, and moves where that is wanted. Passes on what quiche throws. */
-  advance(native: NativeConnection): void {
-    this.#follow(native);
-    this.#migrate(native);
+  advance(native: NativeConnection, now: number): void {
+    this.#follow(native, now);
+    this.#migrate(native, now);
+    this.#probeLeft(native, now);
+  }
+
+  /** When `advance` has something to do, whatever comes; Infinity: never. */
+  get advanceAt(): number {
+    return this.#left.size === 0 ? Infinity : this.#movedAt + SETTLED_MS;
   }
 
   /** Sends a datagram to where quiche wants it. */
@@ -65,18 +77,17 @@ export class CarriedPath {
   }
 
   /** The peer chose a path of another class. */
-  #follow(native: NativeConnection): void {
+  #follow(native: NativeConnection, now: number): void {
     for (;;) {
       // The declaration promises an event; there is null when there are no more.
       const event = native.pathEventNext() as ReturnType<typeof native.pathEventNext> | null;
       if (event === null) return;
       if (event.type !== 'PeerMigrated') continue;
-      this.#remote = event.new;
-      this.#pathClass = classOfAddress(event.new.host);
+      this.#moveTo(classOfAddress(event.new.host), event.new, now);
     }
   }
 
-  #migrate(native: NativeConnection): void {
+  #migrate(native: NativeConnection, now: number): void {
     const wanted = this.#wanted;
     if (wanted === undefined) return;
     const address = addressOfClass(wanted);
@@ -88,8 +99,32 @@ export class CarriedPath {
       throw error;
     }
     this.#wanted = undefined;
-    this.#pathClass = wanted;
     this.#used.add(wanted);
-    this.#remote = address;
+    this.#moveTo(wanted, address, now);
+  }
+
+  #moveTo(pathClass: PathClass | undefined, remote: Address, now: number): void {
+    if (this.#pathClass !== undefined) this.#left.add(this.#pathClass);
+    this.#pathClass = pathClass;
+    this.#remote = remote;
+    this.#movedAt = now;
+  }
+
+  /**
+   * quiche finds out what was lost on a path by what is acknowledged of that path alone, so the end of
+   * what was sent on one that is left, if lost, would never be sent again. It gets one more packet,
+   * which the carrier brings to the peer on whatever path there is.
+   */
+  #probeLeft(native: NativeConnection, now: number): void {
+    if (now < this.advanceAt) return;
+    for (const pathClass of this.#left) {
+      if (pathClass === this.#pathClass) continue;
+      try {
+        native.probePath(CARRIED_LOCAL, addressOfClass(pathClass));
+      } catch {
+        // quiche has given that path up, and with it what was sent there.
+      }
+    }
+    this.#left.clear();
   }
 }

@@ -244,6 +244,33 @@ describe('a carried connection', () => {
     expect(await acceptor.closed).toEqual({ kind: 'peer', code: 9, reason: 'bye' });
   });
 
+  it.each(['near', 'far'] as const)(
+    'sends again all that the %s side lost on a class that it has left',
+    async (side) => {
+      const friends = await connectFriends();
+      const { dialer, acceptor } = friends;
+      const answering = new Promise<QuicStream>((resolve) => (acceptor.onStream = resolve));
+      const asking = dialer.openStream();
+      asking.write('a question');
+      const ends = { near: asking, far: await answering };
+      const carrier = friends[side];
+      carrier.dropped = (pathClass) => pathClass === 'relay';
+      const before = carrier.sent.relay;
+      ends[side].end('x'.repeat(50_000));
+      // As much as may be under way without an answer.
+      await until(() => carrier.sent.relay >= before + 10);
+      dialer.selectPath('lan');
+      const other = ends[side === 'near' ? 'far' : 'near'];
+      other.end('.');
+      await until(() => acceptor.pathClass === 'lan');
+      // The path layer sends what is for a class without a path on the best there is.
+      carrier.dropped = () => false;
+      const heard = await readAll(other);
+      expect(heard.toString().replace('a question', '')).toHaveLength(50_000);
+    },
+    20_000,
+  );
+
   it('outlives a class of path that swallows everything for a while', async () => {
     const { dialer, acceptor, near, far } = await connectFriends();
     echoStreams(acceptor);
