@@ -1,5 +1,6 @@
 import type { Address } from '../base/address.ts';
 import type { PathClass } from '../base/path-class.ts';
+import type { RelayLimit } from '../path/index.ts';
 import type { Way } from './link-attempts.ts';
 import type { Match } from './match.ts';
 import type { Obstacle } from './obstacle.ts';
@@ -32,6 +33,8 @@ export interface ReportEvents {
   path(info: ConnectionInfo): void;
   /** There is no direct path, and why; a relay may go on. */
   obstacle(obstacle: Obstacle): void;
+  /** The relaying server drops what is more than it allows. */
+  relayLimited(limit: RelayLimit): void;
 }
 
 /** Tells the user how the friend is reached: once, and whenever that is news. */
@@ -43,6 +46,8 @@ export class ConnectionReport {
   /** The first `connected` of the session waits for a path to tell of. */
   #firstUntold = false;
   #obstacleTold = false;
+  /** Since the way was last a direct one. */
+  readonly #limitsTold = new Set<RelayLimit>();
 
   constructor(host: ReportHost, events: ReportEvents) {
     this.#host = host;
@@ -54,6 +59,7 @@ export class ConnectionReport {
     this.#pathClass = undefined;
     this.#firstUntold = false;
     this.#obstacleTold = false;
+    this.#limitsTold.clear();
   }
 
   /** @param way undefined where the friend was through before our own side has chosen a path. */
@@ -84,8 +90,16 @@ export class ConnectionReport {
     this.#events.obstacle(this.#host.obstacleTo(match));
   }
 
+  /** Once for each limit while there is no direct way: the server repeats it as long as it lasts. */
+  relayLimited(limit: RelayLimit): void {
+    if (this.#limitsTold.has(limit)) return;
+    this.#limitsTold.add(limit);
+    this.#events.relayLimited(limit);
+  }
+
   #info({ path, remote, fingerprint }: Way): ConnectionInfo {
     this.#pathClass = path.pathClass;
+    if (path.pathClass !== 'relay') this.#limitsTold.clear();
     return {
       path: path.pathClass === 'relay' ? 'relay' : 'direct',
       kind: path.kind,

@@ -31,8 +31,7 @@ import type { Match } from './match.ts';
 
 export type FriendFrame = NonNullable<PeerFrame['kind']>;
 
-export interface FriendLinkEvents
-  extends ReportEvents, Pick<AttemptEvents, 'relayLimited' | 'guessing'> {
+export interface FriendLinkEvents extends ReportEvents, Pick<AttemptEvents, 'guessing'> {
   matched(match: Match): void;
   /** Frames can be sent to this session from now on. `greeting`: the friend's, if it came already. */
   up(session: SessionId, greeting: FriendGreeting | undefined): void;
@@ -90,7 +89,7 @@ export class FriendLink {
       },
       selected: (paths, best) => this.#selected(paths, best),
       notDirect: (match) => this.#report.notDirect(match),
-      relayLimited: (limit) => events.relayLimited(limit),
+      relayLimited: (limit) => this.#report.relayLimited(limit),
       guessing: (progress) => events.guessing(progress),
     });
   }

@@ -157,7 +157,9 @@ export class LinkAttempts {
       },
       doubted: () => this.#host.doubtWhereabouts(),
       guessing: (progress) => events.guessing(progress),
-      relayLimited: (limit) => events.relayLimited(limit),
+      relayLimited: (limit) => {
+        if (this.slotOf(paths) === 'current') events.relayLimited(limit);
+      },
       notDirect: () => {
         if (this.slotOf(paths) === 'current') events.notDirect(match);
       },

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { parseHostPort } from '../../src/base/address.ts';
 import { UdpSocket } from '../../src/quic/udp-socket.ts';
 import { type Correspondent, everybodyCloses, Somebody } from './support/correspondent.ts';
-import { RealCluster } from './support/real-cluster.ts';
+import { clustersOf, RealCluster } from './support/real-cluster.ts';
 
 /** What the network between these peers lets through. */
 let network: 'all' | 'servers only' | 'no UDP' = 'all';
@@ -34,13 +34,13 @@ afterAll(async () => {
 
 async function meet(
   names: readonly [string, string],
-  relay?: boolean,
+  { relay, of = cluster }: { readonly relay?: boolean; readonly of?: RealCluster } = {},
 ): Promise<[Correspondent, Correspondent]> {
   const [a, b] = names;
-  const alice = await Somebody.open(cluster, a, { relay });
+  const alice = await Somebody.open(of, a, { relay });
   const left = alice.connect(b);
   await alice.until('registered');
-  const bob = await Somebody.open(cluster, b);
+  const bob = await Somebody.open(of, b);
   return [left, bob.connect(a)];
 }
 
@@ -81,7 +81,7 @@ describe('two peers without a direct path', () => {
 
   it('wait for a direct path where one of them wants no relay', async () => {
     network = 'servers only';
-    const pair = await meet(['cid', 'dan'], false);
+    const pair = await meet(['cid', 'dan'], { relay: false });
     for (const each of pair) await each.until('matched');
     network = 'all';
     for (const each of pair) expect((await each.until('connected')).path).toBe('direct');
@@ -109,6 +109,36 @@ describe('two peers without a direct path', () => {
     }
     await say(pair, 30, 40);
     await expectHeard(pair, 40);
+  });
+});
+
+describe('two peers whose server relays next to nothing', () => {
+  it.each([
+    ['in all', 'bytes', ['--relay-pair-bytes', '32KiB']],
+    ['a second', 'rate', ['--relay-pair-bytes-per-second', '4KiB']],
+    ['for long', 'time', ['--relay-pair-time', '1s']],
+    ['for anybody', 'server', ['--relay-bytes-per-second', '4KiB']],
+  ])('%s are told so once, and go on directly with nothing lost or doubled', async (...row) => {
+    const [, limit, cap] = row;
+    await using of = await RealCluster.start(1, 0);
+    const args = [...clustersOf(of.balancers), ...cap];
+    const { peers } = await of.adopt('rendezvous', of.launch('rendezvous', {}, args));
+    serverPorts.add(parseHostPort(peers)?.port ?? 0);
+    network = 'servers only';
+    const pair = await meet(['ida', 'jon'], { of });
+    for (const each of pair) expect((await each.until('connected')).path).toBe('relay');
+    const long = 'x'.repeat(50_000);
+    for (const { conversation } of pair) await conversation.send(long);
+    for (const each of pair) await each.until('relay-limited', (event) => event.limit === limit);
+    network = 'all';
+    await Promise.all(pair.map((each) => each.tells('more')));
+    for (const each of pair) {
+      await each.until('path', ({ path }) => path === 'direct');
+      expect(each.heard).toEqual([long, 'more']);
+      const relayed = each.story.slice(0, each.story.indexOf('path'));
+      expect(relayed.filter((type) => type === 'relay-limited')).toHaveLength(1);
+    }
+    await everybodyCloses();
   });
 });
 

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import type { Path } from '../../../src/path/index.ts';
+import type { Path, RelayLimit } from '../../../src/path/index.ts';
 import { FriendLink, type FriendLinkHost } from '../../../src/peer/friend-link.ts';
 import { obstacleBetween } from '../../../src/peer/obstacle.ts';
 import type { FriendPath, FriendPathEvents } from '../../../src/peer/friend-path.ts';
@@ -26,6 +26,7 @@ const MATCH: Match = {
   friendWasWaiting: false,
 };
 const remote = { host: '192.0.2.2', port: 4002 };
+const RELAY = { remote, kind: 'relay', pathClass: 'relay' } as Path;
 const PATH = { remote, kind: 'srflx', pathClass: 'public' } as Path;
 
 /** The friend's end of a connection, played by the test. */
@@ -116,7 +117,7 @@ class Subject {
       disconnected: tell('disconnected'),
       unreachable: tell('unreachable'),
       obstacle: tell('obstacle'),
-      relayLimited: tell('relay limited'),
+      relayLimited: (limit) => this.told.push(`relay limited: ${limit}`),
       guessing: tell('guessing'),
       fault: tell('fault'),
       greeting: () => ({ conversation: 3n, toConversation: 4n, receivedUpTo: 5n }),
@@ -124,10 +125,15 @@ class Subject {
     this.link.matched(MATCH);
   }
 
-  findPath(): void {
-    this.#best = PATH;
-    this.#pathEvents?.selected(PATH);
+  findPath(path = PATH): void {
+    this.#best = path;
+    this.#pathEvents?.selected(path);
     this.#pathEvents?.ready(false);
+  }
+
+  /** The relaying server drops what is sent. */
+  limitRelay(...limits: RelayLimit[]): void {
+    for (const limit of limits) this.#pathEvents?.relayLimited?.(limit);
   }
 
   /** The friend dials, and opens its stream. */
@@ -188,6 +194,20 @@ describe('a link to a friend who dials', () => {
     subject.findPath();
     // What was sent before there was a path is sent again at once.
     expect(subject.news()).toEqual(['pinged', 'connected']);
+  });
+
+  it('tells of a limit of the relay once, and again when it was not needed in between', () => {
+    const subject = new Subject();
+    subject.findPath(RELAY);
+    subject.called();
+    subject.news();
+    subject.limitRelay('rate', 'rate', 'bytes', 'rate');
+    expect(subject.news()).toEqual(['relay limited: rate', 'relay limited: bytes']);
+    subject.findPath();
+    subject.findPath(RELAY);
+    subject.news();
+    subject.limitRelay('rate', 'rate');
+    expect(subject.news()).toEqual(['relay limited: rate']);
   });
 
   it.each([
