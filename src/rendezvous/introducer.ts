@@ -1,8 +1,8 @@
-import { type Match, outcomeOf } from './matching.ts';
+import { type Match, namedAt, outcomeOf } from './matching.ts';
 import { NameHolders } from './name-holders.ts';
 import type { PeerTable } from './peer-table.ts';
 import type { Endpoint, PeerRecord, RecordKey, RecordUpdate, RecordWish, Wish } from './record.ts';
-import { ToldFriends } from './told-friends.ts';
+import { type RegisteredPeer, RegisteredPeers } from './registered-peers.ts';
 
 /** The instant something happens at. */
 export interface Moment {
@@ -47,12 +47,6 @@ export type IntroducerEffect =
   /** What this server owns has changed; tell the other servers. */
   | { readonly type: 'update'; readonly update: RecordUpdate };
 
-interface Registration {
-  readonly id: number;
-  record: PeerRecord;
-  readonly told: ToldFriends;
-}
-
 /**
  * The heart of a rendezvous server: the peers registered here, the table of all, and who is told of
  * whom when either changes. Every event costs in the order of the wishes of the peer it is about,
@@ -67,14 +61,9 @@ export class Introducer {
   readonly #owner: string;
   readonly #table: PeerTable;
   readonly #holders: NameHolders;
-  readonly #registrations = new Map<number, Registration>();
-  /** The registrations here by name, then key: at most one each. */
-  readonly #byName = new Map<string, Map<string, Registration>>();
-  /** How many registrations each key has here. */
-  readonly #byKey = new Map<string, number>();
+  readonly #peers = new RegisteredPeers();
   readonly #namesPerKey: number;
   readonly #canRelay: (server: string) => boolean;
-  #lastId = 0;
   #seq = 0;
 
   /**
@@ -99,7 +88,7 @@ export class Introducer {
 
   /** How many peers are registered here. */
   get registered(): number {
-    return this.#registrations.size;
+    return this.#peers.size;
   }
 
   /** The number of the last change to what this server owns. */
@@ -121,8 +110,8 @@ export class Introducer {
     const contested = holder !== undefined && holder !== key;
     if (contested && !this.#table.isWishedFor(name, key)) return { refused: 'name-taken' };
 
-    const older = this.#byName.get(name)?.get(key);
-    if (older === undefined && (this.#byKey.get(key) ?? 0) >= this.#namesPerKey) {
+    const older = this.#peers.find(name, key);
+    if (older === undefined && this.#peers.namesOf(key) >= this.#namesPerKey) {
       return { refused: 'key-full' };
     }
     const again = older?.record.session === session ? older.record : undefined;
@@ -148,14 +137,9 @@ export class Introducer {
     if (older !== undefined) {
       const reason = again === undefined ? 'replaced' : 'superseded';
       effects.push({ type: 'dismiss', registration: older.id, reason });
-      this.#forget(older);
+      this.#peers.remove(older);
     }
-    this.#lastId += 1;
-    const registration: Registration = { id: this.#lastId, record, told: new ToldFriends() };
-    this.#registrations.set(registration.id, registration);
-    this.#byKey.set(key, (this.#byKey.get(key) ?? 0) + 1);
-    const sameName = this.#byName.get(name) ?? new Map<string, Registration>();
-    this.#byName.set(name, sameName.set(key, registration));
+    const registration = this.#peers.add(record);
     if (older !== undefined && again === undefined) this.#drop(older.record, now, effects);
     this.#entered(record, previous, now, effects);
     this.#evaluateAll(registration, effects);
@@ -167,7 +151,7 @@ export class Introducer {
    * lost the friend it was told of, and is told again where the friend is, if it still is anywhere.
    */
   wish(id: number, wish: Wish, { now, wallClock }: Moment): readonly IntroducerEffect[] {
-    const registration = this.#registrations.get(id);
+    const registration = this.#peers.get(id);
     const standing = registration?.record.wishes.get(wish.friend);
     if (
       registration !== undefined &&
@@ -188,7 +172,7 @@ export class Introducer {
   }
 
   withdraw(id: number, friend: string, { now }: Moment): readonly IntroducerEffect[] {
-    this.#registrations.get(id)?.told.forget(friend);
+    this.#peers.get(id)?.told.forget(friend);
     return this.#change(id, now, (record) => {
       if (!record.wishes.has(friend)) return record;
       const wishes = new Map(record.wishes);
@@ -204,17 +188,17 @@ export class Introducer {
 
   /** The peer's connection is gone: so is its record. */
   leave(id: number, { now }: Moment): readonly IntroducerEffect[] {
-    const registration = this.#registrations.get(id);
+    const registration = this.#peers.get(id);
     if (registration === undefined) return [];
     const effects: IntroducerEffect[] = [];
-    this.#forget(registration);
+    this.#peers.remove(registration);
     this.#drop(registration.record, now, effects);
     return effects;
   }
 
   /** What the peer has registered as; undefined once it is gone. */
   recordOf(id: number): PeerRecord | undefined {
-    return this.#registrations.get(id)?.record;
+    return this.#peers.get(id)?.record;
   }
 
   /** The servers, by their ids, that the peer is registered with, of its newest session only. */
@@ -228,7 +212,7 @@ export class Introducer {
   /** The registrations here of peers that are registered with this other server too. */
   sharedWith(server: string): readonly number[] {
     return this.#table.snapshotOf(server).flatMap(({ name, key, session }) => {
-      const here = this.#byName.get(name)?.get(key);
+      const here = this.#peers.find(name, key);
       return here?.record.session === session ? [here.id] : [];
     });
   }
@@ -238,7 +222,7 @@ export class Introducer {
     peer: RecordKey,
     name: string,
   ): { readonly registration: number; readonly match: Match } | undefined {
-    for (const { id, told } of this.#byName.get(name)?.values() ?? []) {
+    for (const { id, told } of this.#peers.named(name)) {
       const match = told.matchWith(peer.name);
       if (match?.friendKey === peer.key && match.friendSession === peer.session) {
         return { registration: id, match };
@@ -255,7 +239,7 @@ export class Introducer {
     const effects: IntroducerEffect[] = [];
     this.#entered(record, previous, now, effects);
     // Who relays for a peer here depends on its registrations elsewhere.
-    const here = this.#byName.get(record.name)?.get(record.key);
+    const here = this.#peers.find(record.name, record.key);
     if (here?.record.session === record.session) this.#evaluateAll(here, effects);
     return effects;
   }
@@ -296,7 +280,7 @@ export class Introducer {
     now: number,
     change: (record: PeerRecord) => PeerRecord,
   ): readonly IntroducerEffect[] {
-    const registration = this.#registrations.get(id);
+    const registration = this.#peers.get(id);
     if (registration === undefined) return [];
     const changed = change(registration.record);
     if (changed === registration.record) return [];
@@ -331,7 +315,7 @@ export class Introducer {
   ): void {
     const { name, key } = record;
     const displaced = this.#holders.entered(record, now);
-    const here = this.#byName.get(name)?.get(key);
+    const here = this.#peers.find(name, key);
     if (here !== undefined && here.record.session < record.session) {
       this.#dismiss(here, 'replaced', now, effects);
     }
@@ -350,7 +334,7 @@ export class Introducer {
 
   /** `key` has lost `name` to a registration that crossed its own. */
   #displace(name: string, key: string, now: number, effects: IntroducerEffect[]): void {
-    const loser = this.#byName.get(name)?.get(key);
+    const loser = this.#peers.find(name, key);
     if (loser !== undefined && !this.#table.isWishedFor(name, key)) {
       this.#dismiss(loser, 'name-taken', now, effects);
     } else {
@@ -359,30 +343,20 @@ export class Introducer {
   }
 
   #dismiss(
-    registration: Registration,
+    registration: RegisteredPeer,
     reason: Dismissal,
     now: number,
     effects: IntroducerEffect[],
   ): void {
-    this.#forget(registration);
+    this.#peers.remove(registration);
     effects.push({ type: 'dismiss', registration: registration.id, reason });
     this.#drop(registration.record, now, effects);
-  }
-
-  #forget({ id, record: { name, key } }: Registration): void {
-    if (!this.#registrations.delete(id)) return;
-    const left = (this.#byKey.get(key) ?? 0) - 1;
-    if (left > 0) this.#byKey.set(key, left);
-    else this.#byKey.delete(key);
-    const sameName = this.#byName.get(name);
-    if (sameName?.get(key)?.id === id) sameName.delete(key);
-    if (sameName?.size === 0) this.#byName.delete(name);
   }
 
   /** Every wish that the peer, or anybody here for it, may have to be told about. */
   #evaluatePeer(name: string, key: string, effects: IntroducerEffect[]): void {
     for (const record of this.#table.find(name, key)) this.#evaluateAround(record, effects);
-    const here = this.#byName.get(name)?.get(key);
+    const here = this.#peers.find(name, key);
     if (here !== undefined) this.#evaluateAll(here, effects);
   }
 
@@ -394,37 +368,29 @@ export class Introducer {
   ): void {
     for (const friend of record.wishes.keys()) {
       if (known?.has(friend) === true) continue;
-      for (const registration of this.#byName.get(friend)?.values() ?? []) {
+      for (const registration of this.#peers.named(friend)) {
         this.#evaluate(registration, record.name, effects);
       }
     }
   }
 
-  #evaluateAll(registration: Registration, effects: IntroducerEffect[]): void {
+  #evaluateAll(registration: RegisteredPeer, effects: IntroducerEffect[]): void {
     for (const friend of registration.record.wishes.keys()) {
       this.#evaluate(registration, friend, effects);
     }
   }
 
-  #evaluate(registration: Registration, friend: string, effects: IntroducerEffect[]): void {
+  #evaluate(registration: RegisteredPeer, friend: string, effects: IntroducerEffect[]): void {
     const { id, record, told } = registration;
     const outcome = outcomeOf(this.#table, this.#holders, record, friend, this.#canRelay);
     const news = told.news(friend, outcome);
     if (news?.kind === 'match') {
       const { match, first } = news;
-      const namedAt = first ? this.#namedAt(record, match) : undefined;
-      effects.push({ type: 'push', registration: id, match, namedAt });
+      const since = first ? namedAt(this.#table, record, match) : undefined;
+      effects.push({ type: 'push', registration: id, match, namedAt: since });
     } else if (news?.kind === 'conflict') {
       const { wish, heldBy } = news;
       effects.push({ type: 'conflict', registration: id, wish, heldBy });
     }
-  }
-
-  #namedAt(own: PeerRecord, { friend, friendKey }: Match): number {
-    const ours = own.wishes.get(friend)?.since ?? 0;
-    const theirs = this.#table
-      .find(friend, friendKey)
-      .flatMap(({ wishes }) => wishes.get(own.name)?.since ?? []);
-    return Math.max(ours, Math.min(...theirs));
   }
 }

@@ -149,3 +149,16 @@ function wishesByOwner(
   }
   return wishes;
 }
+
+/** When the two of a match had named each other, by the calendars of the servers that heard it. */
+export function namedAt(
+  table: PeerTable,
+  own: PeerRecord,
+  { friend, friendKey }: Pick<Match, 'friend' | 'friendKey'>,
+): number {
+  const ours = own.wishes.get(friend)?.since ?? 0;
+  const theirs = table
+    .find(friend, friendKey)
+    .flatMap(({ wishes }) => wishes.get(own.name)?.since ?? []);
+  return Math.max(ours, Math.min(...theirs));
+}
