@@ -67,17 +67,21 @@ const tasks = {
     await Promise.all(Array.from({ length: AT_ONCE }, some));
   },
 
-  /** The time is taken from now on. @returns how many wait on this server. */
-  watch: (server: string): number => {
+  /**
+   * The time is taken from now on, until so many of those who have waited on this server have moved:
+   * some have left it before, where slow registrations had made one too many.
+   */
+  watch: ({ server, count }: { server: string; count: number }): void => {
     const startedAt = performance.now();
-    const affected = people.filter(({ servers }) => servers.includes(server));
-    again = Promise.all(
-      affected.map(async (waiting) => {
-        await waiting.registered(waiting.servers.length + 1);
-        return performance.now() - startedAt;
-      }),
-    );
-    return affected.length;
+    const times: number[] = [];
+    again = new Promise((resolve) => {
+      for (const waiting of people.filter(({ servers }) => servers.includes(server))) {
+        void waiting.registered(waiting.servers.length + 1).then(() => {
+          times.push(performance.now() - startedAt);
+          if (times.length === count) resolve(times);
+        });
+      }
+    });
   },
 
   /** After how many milliseconds each of them waited on two servers again. */

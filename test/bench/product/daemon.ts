@@ -67,6 +67,9 @@ const tasks = {
   /** How long changes of other servers took to be heard here, since this was last asked. */
   lagsMs: (): readonly number[] => lagsMs.splice(0),
 
+  /** How many peers are registered here. */
+  waiting: (): number => running?.counts.registered ?? 0,
+
   rssBytes: () => rssBytes(),
 
   cpuMs: () => cpuMs(),
