@@ -1,6 +1,6 @@
 import type { ClientDuplexStream, Server, ServerDuplexStream } from '@grpc/grpc-js';
 import type { Address } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { reasonOf } from '../base/errors.ts';
 import { clientFor } from '../rpc/cluster-channel.ts';
 import {
@@ -14,33 +14,19 @@ import type { ClusterTls } from '../rpc/tls-files.ts';
 import type { FirstFlight } from './first-flights.ts';
 import type { Member } from './member.ts';
 import type { RecordKey, RecordUpdate } from './record.ts';
+import { ReplicationSession, type ReplicationSource } from './replication.ts';
 import {
-  type ReplicationEffect,
-  ReplicationSession,
-  type ReplicationSource,
-} from './replication.ts';
-
-export interface ReplicationHandlers {
-  /** What came over the stream with `owner`; never `close`. */
-  effects(owner: string, effects: readonly ReplicationEffect[]): void;
-  /** The stream with the member is gone, or there was none to be had. */
-  unlinked(id: string, lastHeardAt: number | undefined, reason: string): void;
-  /** `wanted` was called, and another member answered at its address. */
-  displaced(wanted: Member): void;
-}
+  type ReplicationHandlers,
+  type ReplicationLink,
+  ReplicationLinks,
+} from './replication-links.ts';
 
 type Stream =
   | ClientDuplexStream<ReplicateRequest, ReplicateResponse>
   | ServerDuplexStream<ReplicateRequest, ReplicateResponse>;
 
-interface Link {
-  readonly session: ReplicationSession;
+interface Link extends ReplicationLink {
   readonly stream: Stream;
-  /** Whom we called; undefined: we were called. */
-  readonly wanted: Member | undefined;
-  readonly hangUp: () => void;
-  timer: Timer | undefined;
-  over: boolean;
 }
 
 /** A timer due already waits this long all the same: the stream may not be taking anything. */
@@ -52,9 +38,7 @@ export class ReplicationService {
   readonly #clock: Clock;
   readonly #source: ReplicationSource;
   readonly #handlers: ReplicationHandlers;
-  readonly #links = new Set<Link>();
-  /** The links whose other side has said who it is. */
-  readonly #byMember = new Map<string, Link>();
+  readonly #links: ReplicationLinks<Link>;
   readonly #attempts = new Map<string, number>();
   #flushing = false;
   #stopped = false;
@@ -69,6 +53,13 @@ export class ReplicationService {
     this.#clock = clock;
     this.#source = source;
     this.#handlers = handlers;
+    this.#links = new ReplicationLinks({
+      ...handlers,
+      effects: (owner, effects) => {
+        if (effects.some(({ type }) => type === 'linked')) this.#attempts.delete(owner);
+        handlers.effects(owner, effects);
+      },
+    });
   }
 
   addTo(server: Server): void {
@@ -102,13 +93,13 @@ export class ReplicationService {
   changed(update: RecordUpdate): void {
     // Also those who have not said who they are: our snapshot may have gone out to them.
     const madeAt = this.#clock.wallClock();
-    for (const { session } of this.#links) session.changed(update, madeAt);
+    for (const { session } of this.#links.all) session.changed(update, madeAt);
     this.#flushSoon();
   }
 
   /** Passes on what a peer here sends ahead to a friend who is registered with another server. */
   pass(server: string, from: RecordKey, flight: FirstFlight): void {
-    this.#byMember.get(server)?.session.pass(from, flight, this.#clock.now());
+    this.#links.with(server)?.session.pass(from, flight, this.#clock.now());
     this.#flushSoon();
   }
 
@@ -118,7 +109,7 @@ export class ReplicationService {
    */
   async stop(withinMs: number): Promise<void> {
     this.#stopped = true;
-    const links = [...this.#links];
+    const links = this.#links.all;
     const closed = links.map((link) => {
       this.#flush(link);
       link.stream.end();
@@ -128,7 +119,7 @@ export class ReplicationService {
     const timeout = this.#clock.sleep(withinMs, hurry.signal).catch(() => undefined);
     await Promise.race([Promise.all(closed), timeout]);
     hurry.abort();
-    for (const link of links) this.#end(link, 'this server is stopping');
+    for (const link of links) this.#links.end(link, 'this server is stopping');
   }
 
   #open(stream: Stream, wanted: Member | undefined, hangUp: () => void): void {
@@ -139,63 +130,20 @@ export class ReplicationService {
       const { frame } = message;
       if (frame === undefined || link.over) return;
       try {
-        this.#apply(link, session.receive(frame, this.#clock.now()));
+        this.#links.apply(link, session.receive(frame, this.#clock.now()));
       } catch (error) {
-        this.#end(link, `what came over it could not be taken: ${reasonOf(error)}`);
+        this.#links.end(link, `what came over it could not be taken: ${reasonOf(error)}`);
       }
       this.#flushSoon();
     });
     stream.on('drain', () => this.#flushSoon());
-    stream.on('error', (error: Error) => this.#end(link, error.message));
-    stream.on('end', () => this.#end(link, 'the other side closed it'));
-    stream.on('close', () => this.#end(link, 'it is closed'));
-    if (wanted === undefined) stream.on('cancelled', () => this.#end(link, 'it was cancelled'));
-    if (this.#stopped) this.#end(link, 'this server is stopping');
+    stream.on('error', (error: Error) => this.#links.end(link, error.message));
+    stream.on('end', () => this.#links.end(link, 'the other side closed it'));
+    stream.on('close', () => this.#links.end(link, 'it is closed'));
+    if (wanted === undefined)
+      stream.on('cancelled', () => this.#links.end(link, 'it was cancelled'));
+    if (this.#stopped) this.#links.end(link, 'this server is stopping');
     else this.#flush(link);
-  }
-
-  #apply(link: Link, effects: readonly ReplicationEffect[]): void {
-    for (const effect of effects) {
-      if (effect.type === 'close') {
-        this.#end(link, effect.reason);
-        return;
-      }
-      if (effect.type === 'linked' && !this.#identify(link, effect.member)) return;
-    }
-    const owner = link.session.other?.id;
-    if (owner !== undefined && effects.length > 0) this.#handlers.effects(owner, effects);
-  }
-
-  /** @returns whether the link goes on. */
-  #identify(link: Link, member: Member): boolean {
-    const { wanted } = link;
-    if (wanted !== undefined && wanted.id !== member.id) {
-      this.#end(link, 'another server has its address');
-      this.#handlers.displaced(wanted);
-      return false;
-    }
-    // The other side opens a stream only when it has lost the one before.
-    const before = this.#byMember.get(member.id);
-    this.#byMember.set(member.id, link);
-    this.#attempts.delete(member.id);
-    if (before !== undefined) this.#end(before, 'there is a newer one');
-    return true;
-  }
-
-  #end(link: Link, reason: string): void {
-    if (link.over) return;
-    link.over = true;
-    link.timer?.cancel();
-    this.#links.delete(link);
-    link.hangUp();
-    const { session, wanted } = link;
-    const id = session.other?.id;
-    if (id !== undefined && this.#byMember.get(id) === link) {
-      this.#byMember.delete(id);
-      this.#handlers.unlinked(id, session.lastHeardAt, reason);
-    } else if (wanted !== undefined && !this.#byMember.has(wanted.id)) {
-      this.#handlers.unlinked(wanted.id, undefined, reason);
-    }
   }
 
   #flushSoon(): void {
@@ -203,7 +151,7 @@ export class ReplicationService {
     this.#flushing = true;
     setImmediate(() => {
       this.#flushing = false;
-      for (const link of [...this.#links]) this.#flush(link);
+      for (const link of this.#links.all) this.#flush(link);
     });
   }
 
@@ -222,7 +170,7 @@ export class ReplicationService {
     link.timer?.cancel();
     const delayMs = Math.max(MIN_TIMER_MS, link.session.nextDeadline() - now);
     link.timer = this.#clock.setTimer(delayMs, () => {
-      this.#apply(link, link.session.tick(this.#clock.now()));
+      this.#links.apply(link, link.session.tick(this.#clock.now()));
       if (!link.over) this.#flush(link);
     });
   }

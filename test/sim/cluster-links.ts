@@ -1,8 +1,11 @@
 import { formatAddress } from '../../src/base/address.ts';
-import type { Timer } from '../../src/base/clock.ts';
 import { factToWire, type Member, memberToWire } from '../../src/rendezvous/member.ts';
 import type { RecordUpdate } from '../../src/rendezvous/record.ts';
-import type { ReplicationEffect, ReplicationSession } from '../../src/rendezvous/replication.ts';
+import {
+  type ReplicationHandlers,
+  type ReplicationLink,
+  ReplicationLinks,
+} from '../../src/rendezvous/replication-links.ts';
 import { ReplicationFrame } from '../../src/rpc/generated/chatty/v1/replication.ts';
 import { OWN_PROTOCOL } from '../../src/rpc/protocol.ts';
 import type { Parts } from './cluster-parts.ts';
@@ -11,66 +14,64 @@ import type { WireEnd } from './cluster-wire.ts';
 
 const DIAL_WITHIN_MS = 5_000;
 
-interface LinkHandlers {
-  /** What another server said; the stream goes on. */
-  effects(owner: string, effects: readonly ReplicationEffect[]): void;
-  /** Another server answers where this member was called. */
-  displaced(member: Member): void;
-  /** The stream to another server is over. */
-  lost(id: string, lastHeardAt: number, reason: string): void;
-  unreached(id: string): void;
-}
-
-interface Link {
-  readonly session: ReplicationSession;
+interface Link extends ReplicationLink {
   readonly end: WireEnd;
-  readonly wanted: Member | undefined;
-  timer: Timer | undefined;
-  over: boolean;
 }
 
-/** The streams of a server to the others, as the replication service keeps them. */
+/** The streams of a server to the others, over the network of the simulation. */
 export class SimLinks {
   readonly #server: SimServer;
   readonly #replication: Parts['replication'];
-  readonly #handlers: LinkHandlers;
-  readonly #links = new Set<Link>();
-  readonly #byMember = new Map<string, Link>();
+  readonly #handlers: ReplicationHandlers;
+  readonly #links: ReplicationLinks<Link>;
   #flushing = false;
 
-  constructor(server: SimServer, replication: Parts['replication'], handlers: LinkHandlers) {
+  constructor(server: SimServer, replication: Parts['replication'], handlers: ReplicationHandlers) {
     this.#server = server;
     this.#replication = replication;
     this.#handlers = handlers;
+    this.#links = new ReplicationLinks({
+      ...handlers,
+      effects: (owner, effects) => {
+        if (effects.some(({ type }) => type === 'linked')) {
+          server.say(`is linked to ${owner.slice(0, 4)}`);
+        }
+        handlers.effects(owner, effects);
+      },
+      unlinked: (id, lastHeardAt, reason) => {
+        if (lastHeardAt !== undefined) server.say(`has lost ${id.slice(0, 4)}: ${reason}`);
+        handlers.unlinked(id, lastHeardAt, reason);
+      },
+    });
   }
 
   has(id: string): boolean {
-    return this.#byMember.has(id);
+    return this.#links.with(id) !== undefined;
   }
 
   dial(member: Member): void {
     const { network } = this.#server;
     network.open(this.#server, clusterAddress(member), 'tcp', DIAL_WITHIN_MS, {
       opened: (end) => this.open(end, member),
-      failed: () => this.#handlers.unreached(member.id),
+      failed: () => this.#handlers.unlinked(member.id, undefined, 'it was not reached'),
     });
   }
 
   /** Everybody is told of a change to what this server owns. */
   changed(update: RecordUpdate): void {
-    for (const { session } of this.#links) session.changed(update);
+    for (const { session } of this.#links.all) session.changed(update);
     this.#flushSoon();
   }
 
   /** All are over at once. */
   endAll(reason: string): void {
-    for (const link of [...this.#links]) this.#end(link, reason);
+    for (const link of this.#links.all) this.#links.end(link, reason);
   }
 
   /** Says what is left to say, and goodbye. */
   stop(): void {
-    for (const link of this.#links) this.#flush(link);
-    for (const { end } of this.#links) end.close();
+    for (const link of this.#links.all) this.#flush(link);
+    for (const { end } of this.#links.all) end.close();
   }
 
   /** @param wanted the member that was called; undefined where this server was. */
@@ -92,59 +93,18 @@ export class SimLinks {
       this.#server.now(),
       wanted?.id,
     );
-    const link: Link = { session, end, wanted, timer: undefined, over: false };
+    const link: Link = {
+      ...{ session, end, wanted, timer: undefined, over: false },
+      hangUp: () => end.close(),
+    };
     this.#links.add(link);
     end.onFrame = (bytes) => {
       if (link.over) return;
-      this.#apply(link, session.receive(ReplicationFrame.decode(bytes), this.#server.now()));
+      this.#links.apply(link, session.receive(ReplicationFrame.decode(bytes), this.#server.now()));
       this.#flushSoon();
     };
-    end.onClose = (reason) => this.#end(link, reason);
+    end.onClose = (reason) => this.#links.end(link, reason);
     this.#flush(link);
-  }
-
-  #apply(link: Link, effects: readonly ReplicationEffect[]): void {
-    for (const effect of effects) {
-      if (effect.type === 'close') {
-        this.#end(link, effect.reason);
-        return;
-      }
-      if (effect.type === 'linked' && !this.#identify(link, effect.member)) return;
-    }
-    const owner = link.session.other?.id;
-    if (owner !== undefined) this.#handlers.effects(owner, effects);
-  }
-
-  /** @returns whether the link goes on. */
-  #identify(link: Link, member: Member): boolean {
-    const { wanted } = link;
-    if (wanted !== undefined && wanted.id !== member.id) {
-      this.#end(link, 'another server has its address');
-      this.#handlers.displaced(wanted);
-      return false;
-    }
-    const before = this.#byMember.get(member.id);
-    this.#byMember.set(member.id, link);
-    this.#server.say(`is linked to ${member.id.slice(0, 4)}`);
-    if (before !== undefined) this.#end(before, 'there is a newer one');
-    return true;
-  }
-
-  #end(link: Link, reason: string): void {
-    if (link.over) return;
-    link.over = true;
-    link.timer?.cancel();
-    this.#links.delete(link);
-    link.end.close();
-    const { session, wanted } = link;
-    const id = session.other?.id;
-    if (id !== undefined && this.#byMember.get(id) === link) {
-      this.#server.say(`has lost ${id.slice(0, 4)}: ${reason}`);
-      this.#byMember.delete(id);
-      this.#handlers.lost(id, session.lastHeardAt, reason);
-    } else if (wanted !== undefined && !this.#byMember.has(wanted.id)) {
-      this.#handlers.unreached(wanted.id);
-    }
   }
 
   #flushSoon(): void {
@@ -152,7 +112,7 @@ export class SimLinks {
     this.#flushing = true;
     this.#server.setTimer(0, () => {
       this.#flushing = false;
-      for (const link of [...this.#links]) this.#flush(link);
+      for (const link of this.#links.all) this.#flush(link);
     });
   }
 
@@ -168,7 +128,7 @@ export class SimLinks {
     link.timer?.cancel();
     const delayMs = Math.max(20, link.session.nextDeadline() - this.#server.now());
     link.timer = this.#server.setTimer(delayMs, () => {
-      this.#apply(link, link.session.tick(this.#server.now()));
+      this.#links.apply(link, link.session.tick(this.#server.now()));
       this.#flush(link);
     });
   }

@@ -106,12 +106,14 @@ export class SimServer extends Program {
       effects: (owner, effects) => this.#replicated(owner, effects),
       displaced: (other) =>
         step({ type: 'notified', facts: [{ member: other, standing: 'removed' }] }),
-      lost: (id, lastHeardAt, reason) => {
-        watch.unlinked(this, id, reason);
-        if (!this.#stopped) this.#run(this.desk.doubt(id));
-        step({ type: 'unlinked', id, lastHeardAt });
+      unlinked: (id, lastHeardAt, reason) => {
+        if (lastHeardAt === undefined) step({ type: 'unlinked', id });
+        else {
+          watch.unlinked(this, id, reason);
+          if (!this.#stopped) this.#run(this.desk.doubt(id));
+          step({ type: 'unlinked', id, lastHeardAt });
+        }
       },
-      unreached: (id) => step({ type: 'unlinked', id }),
     });
     this.#registrar = new SimRegistrar(this, () => watch.balancers(), step);
     this.#registrar.resolve();
