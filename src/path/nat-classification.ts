@@ -9,7 +9,7 @@ export interface Observation {
   readonly server: Address;
   /** The address it saw. */
   readonly mapped: Address;
-  /** When it answered, on the peer's clock. */
+  /** When it was asked, or answered: in the order of the mappings, on the peer's clock. */
   readonly at: number;
 }
 

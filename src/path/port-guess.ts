@@ -1,4 +1,4 @@
-import { type Address, sameAddress } from '../base/address.ts';
+import { type Address, formatAddress, sameAddress } from '../base/address.ts';
 import type { Random } from '../base/random.ts';
 import {
   type Attempt,
@@ -12,8 +12,13 @@ import {
 const HEAD_START_MS = 200;
 /** A side whose ports can be foreseen says where they are when its first checks are on their way. */
 const REPORT_AFTER_MS = 100;
-/** So long a fresh report of the friend's is waited for: two ways through servers. */
-const FRESH_WITHIN_MS = 600;
+/**
+ * So long a fresh report of the friend's is waited for, many times what it takes: among the ports after
+ * an old one are those of the friend's first checks, which our own router may have answered.
+ */
+const FRESH_WITHIN_MS = 1_500;
+/** Reports known to be old: more than servers that have not heard of the newest can tell. */
+const MAX_SEEN_REPORTS = 8;
 /** A friend that reports anew after all attempts have failed is tried again, but not at once. */
 const TRY_AGAIN_MS = 10_000;
 /** Between two attempts: until the sockets of one are closed. */
@@ -93,6 +98,8 @@ export class PortGuess {
   readonly #random: Random;
   #own: NatReport | undefined;
   #friend: { readonly nat: NatReport; readonly reflexive: Address } | undefined;
+  /** The addresses in the friend's last reports. */
+  #seen: string[] = [];
   #phase: 'waiting' | 'opening' | 'sending' | 'resting' = 'waiting';
   #connected = false;
   /** When the next report of ours is due, if the friend needs one; undefined: it has been made. */
@@ -188,8 +195,13 @@ export class PortGuess {
   #onFriend(nat: NatReport | undefined, reflexive: Address | undefined, now: number): void {
     if (nat === undefined || reflexive === undefined) return;
     const before = this.#friend?.nat.lastObserved;
+    const isSame = before !== undefined && sameAddress(before, nat.lastObserved);
+    const seen = formatAddress(nat.lastObserved);
+    // A server that has not heard of the newest goes on to tell of one before.
+    if (!isSame && this.#seen.includes(seen)) return;
+    if (!isSame) this.#seen = [...this.#seen, seen].slice(-MAX_SEEN_REPORTS);
     this.#friend = { nat, reflexive };
-    if (before === undefined || sameAddress(before, nat.lastObserved)) return;
+    if (before === undefined || isSame) return;
     // It is there again, perhaps in another network: what failed then need not fail now.
     if (this.#gaveUpAt !== undefined && now - this.#gaveUpAt >= TRY_AGAIN_MS) this.#restart(now);
     this.#friendIsFresh = true;

@@ -18,6 +18,8 @@ const ENOUGH_OBSERVERS = 3;
 const STRICT_PORT = 443;
 const MIN_STRICT_OBSERVERS = 2;
 const SETTLED_AFTER_MS = 300;
+/** From one question to the next, of those that are asked at once. */
+const QUESTION_MS = 0.01;
 
 export interface NatObserverOptions {
   readonly clock: Clock;
@@ -170,10 +172,12 @@ export class NatObserver {
     const words: Observation[] = [];
     const asked = (some: readonly Address[]): Promise<unknown> =>
       Promise.all(
-        some.map(async (server) => {
+        some.map(async (server, index) => {
+          // Mappings are made in the order of the questions; answers overtake each other.
+          const at = clock.now() + index * QUESTION_MS;
           const word = await this.#options.ask(server, local);
           if (word === undefined) return;
-          words.push({ server, mapped: word.mapped, at: clock.now() });
+          words.push({ server, mapped: word.mapped, at });
         }),
       );
     const abort = new AbortController();
@@ -185,7 +189,7 @@ export class NatObserver {
       if (words.length < enough) await all;
     }
     abort.abort();
-    return words;
+    return words.sort((a, b) => a.at - b.at);
   }
 
   #tell(): void {

@@ -12,6 +12,8 @@ const COOKIES_SERVE_MS = 45_000;
 const DOUBT_EVERY_MS = 3_000;
 /** A server that has not answered after so long may never do: far more than any round trip takes. */
 const SILENT_AFTER_MS = 1_500;
+/** What a hello says may be so old when it is answered: twice what a handshake may take. */
+const HELLO_MS = 6_000;
 /** A connection that was asked and stays silent is broken off after 3 s: then it is known. */
 const SETTLED_AFTER_MS = 3_500;
 
@@ -48,6 +50,7 @@ export class Whereabouts<Server extends Informed> {
   readonly #options: WhereaboutsOptions<Server>;
   readonly #told = new WeakMap<Server, Told>();
   #renewedAt = -Infinity;
+  #repeatedAt = -Infinity;
   #timers: Timer[] = [];
   #closed = false;
 
@@ -62,12 +65,15 @@ export class Whereabouts<Server extends Informed> {
   begin(server: Server): Promise<void> {
     const { remote } = server;
     if (remote === undefined) return Promise.resolve();
+    // While it was on its way, what its hello says may have become untrue.
+    if (this.#options.clock.now() - this.#repeatedAt < HELLO_MS) server.updateEndpoint([]);
     return this.#observe(server, (address) => !sameAddress(address, remote), false);
   }
 
   /** What this peer says of itself has changed. */
   repeat(): void {
     const now = this.#options.clock.now();
+    this.#repeatedAt = now;
     for (const server of this.#options.standing()) {
       const told = this.#told.get(server);
       if (told === undefined || now - told.at < COOKIES_SERVE_MS) {

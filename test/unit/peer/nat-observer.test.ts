@@ -57,6 +57,29 @@ it.each([
   expect(report).toMatchObject({ mapping: 'endpoint-independent', only443 });
 });
 
+it('knows which way ports count, in whatever order the answers come', async () => {
+  const waiting: (() => void)[] = [];
+  let port = OUTER.port;
+  const observer = new NatObserver({
+    clock: new VirtualClock(),
+    openSocket: () => Promise.resolve({ host: '0.0.0.0', port: 50_000 }),
+    closeSocket: () => Promise.resolve(),
+    ask: () => {
+      const answer = { mapped: { ...OUTER, port: port++ }, cookie: new Uint8Array() };
+      return new Promise((resolve) => waiting.push(() => resolve(answer)));
+    },
+    interfaces: () => ({}),
+    reported: () => undefined,
+  });
+  observer.learn([1, 2, 3].map((last) => server(last, 4433)));
+  const done = observer.classify();
+  while (waiting.length < 3) await new Promise((resolve) => setImmediate(resolve));
+  for (const answer of waiting.reverse()) answer();
+  await done;
+  const lastObserved = { ...OUTER, port: OUTER.port + 2 };
+  expect(observer.report).toMatchObject({ mapping: 'sequential', step: 1, lastObserved });
+});
+
 it('asks port 443 of two servers however many there are, and no more addresses for that', async () => {
   const many = Array.from({ length: 20 }, (_, index) => index + 1);
   const known = [4433, STRICT_PORT].flatMap((port) => many.map((last) => server(last, port)));

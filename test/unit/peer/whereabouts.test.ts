@@ -188,3 +188,19 @@ describe('a doubt', () => {
     expect(subject.clock.nextAt).toBeUndefined();
   });
 });
+
+describe('a server that registers this peer while something changes', () => {
+  it('is told after the others, for its hello said what was', async () => {
+    const subject = new Subject();
+    subject.servers = [subject.b];
+    await subject.goOn(10_000);
+    subject.whereabouts.repeat();
+    expect(await subject.story()).toEqual(['b told []']);
+    await subject.goOn(1_000);
+    void subject.whereabouts.begin(subject.a);
+    expect(await subject.story()).toEqual(['a told []']);
+    await subject.goOn(10_000);
+    void subject.whereabouts.begin(subject.a);
+    expect(await subject.story()).toEqual([]);
+  });
+});
