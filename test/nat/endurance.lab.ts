@@ -1,13 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock as clock } from '../../src/base/clock.ts';
 import { cellOf } from './cells.ts';
-import { LATE, presentOutcomeOf } from './expectation.ts';
 import { Laboratory } from './laboratory.ts';
 import { type Meeting, Pair, withCell } from './meeting.ts';
 import { optionsOf } from './options.ts';
 import { writePart } from './parts.ts';
 import type { Person } from './person.ts';
-import { modelOf } from './router-types.ts';
 
 const options = optionsOf(process.env);
 const SILENCE_MS = 30_000;
@@ -81,10 +79,8 @@ describe.runIf(options.only === undefined)('a conversation', () => {
             await trouble(pair, 'another address of one', () =>
               b.site.move(laboratory.newAddress()),
             );
-            if (!mayBeSpoilt(name)) {
-              await pair.settled(RECOVERY_MS);
-              expect(pair.people.map(({ path }) => path?.['path'])).toEqual(['direct', 'direct']);
-            }
+            await pair.settled(RECOVERY_MS);
+            expect(pair.people.map(({ path }) => path?.['path'])).toEqual(['direct', 'direct']);
             expect(repeatedIn(pair), pair.story).toEqual([]);
           } finally {
             await pair.leave();
@@ -119,13 +115,6 @@ function oneAtATime<Result>(meet: () => Promise<Result>): Promise<Result> {
   const met = meeting.then(meet);
   meeting = met.catch(() => undefined);
   return met;
-}
-
-/** Two Linux routers: whoever is late finds the own port taken, and may stay relayed. */
-function mayBeSpoilt(name: string): boolean {
-  const { a, b } = cellOf(name);
-  const both = [a, b].every((type) => modelOf(type).claim.ipv4?.earlyPacketMoves === true);
-  return both && presentOutcomeOf(LATE) !== 'direct';
 }
 
 function lossesOf(pair: Pair): unknown[] {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CELLS } from './cells.ts';
-import { expectationOf, type Need, presentOutcomeOf } from './expectation.ts';
+import { expectationOf } from './expectation.ts';
 import { modelOf, ROUTER_TYPES } from './router-types.ts';
 
 const outcomes = CELLS.map((cell) => ({ cell, expectation: expectationOf(cell) }));
@@ -46,17 +46,6 @@ describe('what is expected of the laboratory', () => {
   ] as const)('%s: %s', (name, outcome, needs) => {
     const found = outcomes.find(({ cell }) => cell.name === name);
     expect(found?.expectation).toMatchObject({ outcome, needs });
-  });
-
-  it('is less as long as something is missing', () => {
-    const missing = (...needs: Need[]): ReadonlySet<Need> => new Set(needs);
-    const guessed = { outcome: 'direct', reason: '', needs: ['random-ports'] } as const;
-    expect(presentOutcomeOf(guessed, missing())).toBe('direct');
-    expect(presentOutcomeOf(guessed, missing('random-ports'))).toBe('relayed');
-    expect(presentOutcomeOf(guessed, missing('random-ports', 'relay'))).toBe('failed');
-    const tunnelled = { outcome: 'relayed', reason: '', needs: ['relay', 'tunnel'] } as const;
-    expect(presentOutcomeOf(tunnelled, missing('tunnel'))).toBe('failed');
-    expect(presentOutcomeOf(tunnelled, missing())).toBe('relayed');
   });
 
   it('tells the networks apart: no two claim to do the same', () => {

@@ -103,27 +103,12 @@ function relayed(
 /** The same for two behind Linux masquerade of whom one is late: its router has moved its mapping. */
 export const LATE: Expectation = direct('another port can be opened in time', ['reopening']);
 
-/** What is not built yet, and what becomes of those who need it. To be emptied. */
-const NOT_YET: ReadonlyMap<Need, string> = new Map<Need, string>([]);
-
-/** How two people end up today. */
+/** How two people end up. */
 export type Outcome = 'direct' | 'relayed' | 'failed';
 
-/** The expectation, less what is not built yet. */
-export function presentOutcomeOf(
-  { outcome, needs }: Expectation,
-  missing: ReadonlySet<Need> | ReadonlyMap<Need, string> = NOT_YET,
-): Outcome {
-  const lacks = needs.filter((need) => missing.has(need));
-  if (lacks.length === 0) return outcome;
-  return missing.has('relay') || lacks.includes('tunnel') ? 'failed' : 'relayed';
-}
-
-/** Whose network stands in the way, as each of the two ought to say today. */
-export function presentObstaclesOf({ blame, needs }: Expectation): readonly [a: string, b: string] {
-  if (blame === undefined || needs.some((need) => need === 'blame' && NOT_YET.has(need))) {
-    return ['unknown', 'unknown'];
-  }
+/** Whose network stands in the way, as each of the two ought to say. */
+export function obstaclesOf({ blame }: Expectation): readonly [a: string, b: string] {
+  if (blame === undefined) return ['unknown', 'unknown'];
   if (blame === 'both') return ['both', 'both'];
   return blame === 'a' ? ['own', 'friend'] : ['friend', 'own'];
 }

@@ -7,8 +7,6 @@ import { modelOf, ROUTER_TYPES, type RouterType } from './router-types.ts';
 export interface CellResult {
   readonly cell: Cell;
   readonly expectation: Expectation;
-  /** What is asked for as long as not all is built. */
-  readonly present: Outcome;
   /** Of each run. */
   readonly meetings: readonly Meeting[];
 }
