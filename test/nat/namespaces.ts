@@ -1,4 +1,4 @@
-import { run } from '../support/command.ts';
+import { must, run } from '../support/command.ts';
 import { inside, ownPrefix, removeNamespaces } from '../support/namespaces.ts';
 
 /** Begins the names of the laboratory's namespaces. */
@@ -28,10 +28,10 @@ export class Namespaces {
     await shell([...this.on(computer), 'sh', '-e'], commands.join('\n'));
   }
 
-  /** What a command says inside one computer. */
-  async read(computer: string, command: string): Promise<string> {
+  /** What a command says inside one computer. @throws Error with what it said if it fails. */
+  read(computer: string, command: string): Promise<string> {
     const [first, ...rest] = this.on(computer);
-    return (await run(first, [...rest, 'sh', '-c', command])).stdout;
+    return must(first, [...rest, 'sh', '-c', command]);
   }
 
   /** Ends what still runs on these computers, and takes them away. */

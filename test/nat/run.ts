@@ -34,7 +34,7 @@ const { values, positionals } = parseArgs({
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const lacking = await missing('ip', 'nft', 'cc');
+  const lacking = await missing('ip', 'nft', 'cc', 'miniupnpd');
   if (lacking !== undefined) {
     console.error(`NO NAT WAS TESTED: the laboratory needs ${lacking}.`);
     return process.env['CI'] === 'true' ? 1 : 0;
