@@ -5,9 +5,6 @@ import type { HostPort, NativeConnection } from './native.ts';
 import { addressOfClass, CARRIED_LOCAL, classOfAddress } from './synthetic-address.ts';
 import type { Carrier } from './types.ts';
 
-/** So long after a move, what was under way before has arrived, or most likely never will. */
-const SETTLED_MS = 300;
-
 /**
  * The class of path that a carried connection is on. Its dialer moves it (connection migration,
  * RFC 9000 §9), its acceptor follows.
@@ -19,9 +16,6 @@ export class CarriedPath {
   #remote: Address;
   #wanted: PathClass | undefined;
   readonly #used = new Set<PathClass>();
-  /** Since it last stayed on one for a while. */
-  readonly #left = new Set<PathClass>();
-  #movedAt = -Infinity;
 
   constructor(carrier: Carrier, pathClass: PathClass) {
     this.#carrier = carrier;
@@ -59,15 +53,9 @@ export class CarriedPath {
   }
 
   /** Follows the peer, and moves where that is wanted. Passes on what quiche throws. */
-  advance(native: NativeConnection, now: number): void {
-    this.#follow(native, now);
-    this.#migrate(native, now);
-    this.#probeLeft(native, now);
-  }
-
-  /** When `advance` has something to do, whatever comes; Infinity: never. */
-  get advanceAt(): number {
-    return this.#left.size === 0 ? Infinity : this.#movedAt + SETTLED_MS;
+  advance(native: NativeConnection): void {
+    this.#follow(native);
+    this.#migrate(native);
   }
 
   /** Sends a datagram to where quiche wants it. */
@@ -76,22 +64,46 @@ export class CarriedPath {
     if (pathClass !== undefined) this.#carrier.send(datagram, pathClass);
   }
 
+  /**
+   * What quiche has to send on paths that were left, as something to send on the one in use: questions
+   * whether what was sent there before came through. It takes packets for lost only when a later one of
+   * the same path is acknowledged, and never asks on a path that is not in use: without this, all that
+   * was on its way when a path died would be waited for, and nothing sent, for ever.
+   * @returns null: nothing.
+   */
+  sendLeft(native: NativeConnection, room: Uint8Array): [number, { to: HostPort }] | null {
+    for (const pathClass of this.#used) {
+      if (pathClass === this.#pathClass) continue;
+      try {
+        const sent = native.sendOnPath(room, CARRIED_LOCAL, addressOfClass(pathClass));
+        if (sent !== null) return [sent[0], { to: this.#remote }];
+      } catch {
+        // The peer has taken back the connection ID for it: nothing can be asked there.
+      }
+    }
+    return null;
+  }
+
   /** The peer chose a path of another class. */
-  #follow(native: NativeConnection, now: number): void {
+  #follow(native: NativeConnection): void {
     for (;;) {
       // The declaration promises an event; there is null when there are no more.
       const event = native.pathEventNext() as ReturnType<typeof native.pathEventNext> | null;
       if (event === null) return;
       if (event.type !== 'PeerMigrated') continue;
-      this.#moveTo(classOfAddress(event.new.host), event.new, now);
+      this.#remote = event.new;
+      this.#pathClass = classOfAddress(event.new.host);
+      if (this.#pathClass !== undefined) this.#used.add(this.#pathClass);
     }
   }
 
-  #migrate(native: NativeConnection, now: number): void {
+  #migrate(native: NativeConnection): void {
     const wanted = this.#wanted;
     if (wanted === undefined) return;
     const address = addressOfClass(wanted);
     try {
+      // On the path that is left: see `sendLeft`.
+      if (this.#pathClass !== wanted) native.sendAckEliciting();
       native.migrate(CARRIED_LOCAL, address);
     } catch (error) {
       // Spare connection IDs are on their way: tried again in the next turn.
@@ -99,32 +111,8 @@ export class CarriedPath {
       throw error;
     }
     this.#wanted = undefined;
+    this.#pathClass = wanted;
     this.#used.add(wanted);
-    this.#moveTo(wanted, address, now);
-  }
-
-  #moveTo(pathClass: PathClass | undefined, remote: Address, now: number): void {
-    if (this.#pathClass !== undefined) this.#left.add(this.#pathClass);
-    this.#pathClass = pathClass;
-    this.#remote = remote;
-    this.#movedAt = now;
-  }
-
-  /**
-   * quiche finds out what was lost on a path by what is acknowledged of that path alone, so the end of
-   * what was sent on one that is left, if lost, would never be sent again. It gets one more packet,
-   * which the carrier brings to the peer on whatever path there is.
-   */
-  #probeLeft(native: NativeConnection, now: number): void {
-    if (now < this.advanceAt) return;
-    for (const pathClass of this.#left) {
-      if (pathClass === this.#pathClass) continue;
-      try {
-        native.probePath(CARRIED_LOCAL, addressOfClass(pathClass));
-      } catch {
-        // quiche has given that path up, and with it what was sent there.
-      }
-    }
-    this.#left.clear();
+    this.#remote = address;
   }
 }

@@ -318,7 +318,7 @@ export class Connection implements QuicConnection, StreamTableHost {
 
   #progress(native: NativeConnection, now: number): void {
     this.#ids.refresh(native);
-    this.#carried?.advance(native, now);
+    this.#carried?.advance(native);
     if (native.isReadable()) this.#streams.read(native);
     if (this.#heard) {
       this.#heard = false;
@@ -341,7 +341,6 @@ export class Connection implements QuicConnection, StreamTableHost {
       this.#firstFlight.repeatAt,
       this.#streams.heldBackUntil,
       this.#peer.proofEndsAt,
-      this.#carried?.advanceAt ?? Infinity,
       this.#keepAlive.overdueAt,
       this.#handshake.done ? this.#keepAlive.askAt : Infinity,
       this.#host.congested ? now + CONGESTED_MS : Infinity,

@@ -68,12 +68,13 @@ export class PacketSender {
   /** Sends all that quiche has to send now. */
   flush(native: NativeConnection, now: number): FlushOutcome {
     const { slab } = this.#host;
-    const { firstFlight, keepAlive } = this.#parts;
+    const { carried, firstFlight, keepAlive } = this.#parts;
     for (let count = 0; ; count++) {
       if (this.#host.congested) return 'done';
       if (count >= MAX_PACKETS_PER_TURN) return 'more';
       const room = this.#sendable(slab.room());
-      const sent = room === undefined ? null : native.send(room);
+      if (room === undefined) return 'done';
+      const sent = native.send(room) ?? carried?.sendLeft(native, room) ?? null;
       if (sent === null) return 'done';
       const [length, { to }] = sent;
       if (length === 0) continue;

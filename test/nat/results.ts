@@ -23,19 +23,28 @@ export interface Endurance {
   readonly lossy: readonly Meeting[];
 }
 
+/** How a transfer on a LAN went over to a relay. */
+export interface Move {
+  readonly lanBytesPerSecond: number;
+  readonly relayBytesPerSecond: number;
+  /** The longest time in which nothing arrived. */
+  readonly stallMs: number;
+}
+
 /** All that a run of the laboratory found, as it is written down. */
 interface Results {
   readonly seed: number;
   readonly at: string;
   readonly cells: readonly CellResult[];
   readonly endurance: Endurance | undefined;
+  readonly moves: readonly Move[];
 }
 
 const SIGNS = { direct: '●', relayed: '○', failed: '×' } as const;
 
 /** The matrix for people, and what it comes to. */
 export function describeResults(results: Results): string {
-  const { cells, endurance } = results;
+  const { cells, endurance, moves } = results;
   const shown = shownOf(cells);
   const rows = shown.map((row, index) => {
     const fields = shown
@@ -61,6 +70,7 @@ export function describeResults(results: Results): string {
     'known to have arrived / to the direct path',
     ...[head, ...rows, '', ...layouts, '', ...notes, '', ...totals(cells)],
     ...(endurance === undefined ? [] : ['', ...lasting(endurance)]),
+    ...(moves.length === 0 ? [] : ['', moving(moves)]),
   ].join('\n');
 }
 
@@ -146,6 +156,17 @@ function lasting({ recoveries, lossy }: Endurance): string[] {
     ...lines,
     `masquerade × masquerade with 5 % loss, ${lossy.length} runs: ${direct} direct, ${apart} with sides on different paths`,
   ];
+}
+
+function moving(moves: readonly Move[]): string {
+  const of = (pick: (move: Move) => number): number => Math.round(quantile(moves.map(pick), 0.5));
+  const [lan, relay, stall] = [
+    of(({ lanBytesPerSecond }) => lanBytesPerSecond / 1_000),
+    of(({ relayBytesPerSecond }) => relayBytesPerSecond / 1_000),
+    of(({ stallMs }) => stallMs),
+  ];
+  const worst = Math.round(Math.max(...moves.map(({ stallMs }) => stallMs)));
+  return `a transfer from a LAN (${lan} kB/s) to a relay of 1 Mbit/s (${relay} kB/s): nothing arrived for ${stall} ms at the median, ${worst} ms at most (${moves.length} runs)`;
 }
 
 function quantile(values: readonly number[], part: number): number {

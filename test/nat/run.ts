@@ -13,7 +13,13 @@ import { missing, removeAbandoned } from '../support/namespaces.ts';
 import { LABORATORY } from './namespaces.ts';
 import { environmentOf } from './options.ts';
 import { takePart } from './parts.ts';
-import { type CellResult, describeResults, type Endurance, markdownOf } from './results.ts';
+import {
+  type CellResult,
+  describeResults,
+  type Endurance,
+  markdownOf,
+  type Move,
+} from './results.ts';
 
 const VITEST = fileURLToPath(new URL('../../node_modules/vitest/vitest.mjs', import.meta.url));
 const CONFIG = fileURLToPath(new URL('vitest.config.ts', import.meta.url));
@@ -54,8 +60,9 @@ async function main(): Promise<number> {
   await removeAbandoned(LABORATORY);
   const cells = ((await takePart(results, 'cells')) ?? []) as CellResult[];
   const endurance = (await takePart(results, 'endurance')) as Endurance | undefined;
-  if (cells.length > 0 || endurance !== undefined) {
-    const found = { seed, at: new Date().toISOString(), cells, endurance };
+  const moves = ((await takePart(results, 'moves')) ?? []) as Move[];
+  if (cells.length > 0 || endurance !== undefined || moves.length > 0) {
+    const found = { seed, at: new Date().toISOString(), cells, endurance, moves };
     await writeFile(results, `${JSON.stringify(found, null, 2)}\n`);
     console.log(`\n${describeResults(found)}`);
     if (values.markdown) console.log(`\n${markdownOf(cells)}`);

@@ -38,6 +38,12 @@ export class Transfer {
     return (lines * LINE.length * 1_000) / (clock.now() - at);
   }
 
+  /** Whether every line has come once, in its order. */
+  get isWhole(): boolean {
+    const ids = this.#to.events.filter(({ event }) => event === 'message').map(({ id }) => id);
+    return ids.every((id, index) => id === index + 1);
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;

@@ -110,6 +110,26 @@ describe('a carried connection', () => {
     expect(await exchange(dialer, 'hello')).toBe('hello');
   });
 
+  it.each([
+    ['the dialer', 0],
+    ['the acceptor', 1],
+  ])('goes on, when a path dies, with all that %s had on its way there', async (_who, index) => {
+    const { dialer, acceptor, near, far } = await connectFriends();
+    const ends = [dialer, acceptor] as const;
+    const [from, to] = index === 0 ? ends : ([acceptor, dialer] as const);
+    const received = new Promise<QuicStream>((resolve) => (to.onStream = resolve)).then(readAll);
+    dialer.selectPath('lan');
+    const [sender] = index === 0 ? [near, far] : [far, near];
+    const stream = from.openStream();
+    stream.end(Buffer.alloc(4_000_000));
+    await until(() => sender.sent.lan > 500);
+    let lost = 0;
+    near.dropped = far.dropped = (pathClass) => pathClass === 'lan' && ++lost > 0;
+    await until(() => lost > 50);
+    dialer.selectPath('relay');
+    expect(await received).toHaveLength(4_000_000);
+  });
+
   it('loses nothing while classes and the paths beneath them switch 150 times', async () => {
     const seed = 7;
     const random = seededRandom(seed);
