@@ -18,6 +18,10 @@ export interface RelayLimits {
 const REST_MS = 300_000;
 /** A longer silence does not count as time that a pair was relayed. */
 const PAUSE_MS = 10_000;
+/** What two people say to each other takes less: a pair that has no more relayed is not put off. */
+const TALK_BYTES_PER_SECOND = 16 * 1024;
+/** Of what is relayed for all at once, the part that is kept for those who only talk. */
+const KEPT_FOR_TALK = 0.25;
 const LONGEST_BYTES = MAX_RELAYED_BYTES + RELAY_HEADER_BYTES;
 
 /** So many bytes a second; as many may come at once, and in any case one datagram. (A token bucket.) */
@@ -34,12 +38,15 @@ export class ByteRate {
     this.#at = now;
   }
 
-  /** Takes so many, if there are. */
-  take(bytes: number, now: number): boolean {
+  /**
+   * Takes so many, if there are.
+   * @param kept the part of all there may be that is not for this one.
+   */
+  take(bytes: number, now: number, kept = 0): boolean {
     const earned = ((now - this.#at) / 1000) * this.#perSecond;
     this.#left = Math.min(this.#most, this.#left + earned);
     this.#at = now;
-    if (this.#left < bytes) return false;
+    if (this.#left - kept * this.#most < bytes) return false;
     this.#left -= bytes;
     return true;
   }
@@ -49,6 +56,7 @@ export class ByteRate {
 export class PairBudget {
   readonly #limits: RelayLimits;
   readonly #rate: ByteRate;
+  readonly #talk: ByteRate;
   #bytes = 0;
   #timeMs = 0;
   #askedAt = -Infinity;
@@ -56,10 +64,15 @@ export class PairBudget {
   constructor(limits: RelayLimits, now: number) {
     this.#limits = limits;
     this.#rate = new ByteRate(limits.pairBytesPerSecond, now);
+    this.#talk = new ByteRate(TALK_BYTES_PER_SECOND, now);
   }
 
-  /** Takes so many bytes. @returns what forbids it, if anything does. */
-  take(bytes: number, now: number): RelayLimit | undefined {
+  /**
+   * Takes so many bytes, also of what there is for all pairs together, where those who only talk come
+   * before those who send much.
+   * @returns what forbids it, if anything does.
+   */
+  take(bytes: number, all: ByteRate, now: number): RelayLimit | undefined {
     const { pairBytes, pairTimeMs } = this.#limits;
     const silentMs = now - this.#askedAt;
     this.#askedAt = now;
@@ -73,6 +86,7 @@ export class PairBudget {
     if (this.#bytes + bytes > pairBytes) return 'bytes';
     if (!this.#rate.take(bytes, now)) return 'rate';
     this.#bytes += bytes;
-    return undefined;
+    const kept = this.#talk.take(bytes, now) ? 0 : KEPT_FOR_TALK;
+    return all.take(bytes, now, kept) ? undefined : 'server';
   }
 }

@@ -166,7 +166,7 @@ export class RelayTable {
     const link = friend.whereabouts(now);
     if (link === undefined) return this.#drop('unbound');
     this.#touch(pair, now);
-    const limit = this.#limitOf(pair, datagram.length, now);
+    const limit = pair.budget.take(datagram.length, this.#rate, now);
     if (limit !== undefined) return this.#limited(side, limit, from, now);
     setRelayChannel(datagram, friend.channel);
     this.#relayedDatagrams += 1;
@@ -242,12 +242,6 @@ export class RelayTable {
           ),
       );
     return isReflexive && side.bindForNow(from, now);
-  }
-
-  #limitOf(pair: Pair, bytes: number, now: number): RelayLimit | undefined {
-    const limit = pair.budget.take(bytes, now);
-    if (limit !== undefined) return limit;
-    return this.#rate.take(bytes, now) ? undefined : 'server';
   }
 
   #limited(side: RelaySide, limit: RelayLimit, link: RelayLink, now: number): readonly RelaySend[] {

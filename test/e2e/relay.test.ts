@@ -8,6 +8,8 @@ import {
   type RelayFrame,
   relayProof,
 } from '../../src/path/relay-frame.ts';
+import type { RelayLimits } from '../../src/rendezvous/relay-budget.ts';
+import { DEFAULT_SETTINGS } from '../../src/rendezvous/settings.ts';
 import type { RelayOffer } from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
 import { addressFromWire } from '../../src/rpc/wire-address.ts';
 import { eventually, type TestCluster, type TestPeer } from './rendezvous-support.ts';
@@ -196,6 +198,29 @@ describe('two peers on two servers', () => {
     one.say('hello');
     await eventually(() => other.heard).toEqual(['hello']);
     expect(servers[1]?.stats.relay).toBeUndefined();
+  });
+});
+
+describe('those who share a server', () => {
+  const FLOOD = Buffer.alloc(1_200, 0x40).toString('latin1');
+
+  it('are heard, every word, while two others send more than it relays', async () => {
+    const limits = { ...DEFAULT_SETTINGS.relay, bytesPerSecond: 100_000 } as RelayLimits;
+    const server = await cluster.server({ settings: { relay: limits } });
+    const { alice, bob, offers } = await meet([server]);
+    const [one, other] = [Side.of(alice, offers.alice[0]), Side.of(bob, offers.bob[0])];
+    const carol = await cluster.register(server, 'carol', { friends: ['dave'] });
+    const dave = await cluster.register(server, 'dave', { friends: ['carol'] });
+    const flooder = Side.of(carol, (await carol.next('match')).relays[0]);
+    Side.of(dave, (await dave.next('match')).relays[0]);
+    const words = Array.from({ length: 50 }, (_, index) => `word ${index}`.padEnd(250));
+    for (const word of words) {
+      for (let count = 0; count < 100; count++) flooder.say(FLOOD);
+      one.say(word);
+      await eventually(() => other.heard.at(-1)).toBe(word);
+    }
+    expect(other.heard).toEqual(words);
+    expect(server.stats.relay?.dropped.server).toBeGreaterThan(0);
   });
 });
 
