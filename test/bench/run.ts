@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { report, type Row } from './report.ts';
 
-const PARTS = ['quic', 'product', 'cluster'] as const;
+const PARTS = ['quic', 'product', 'cluster', 'relay'] as const;
 const RESULTS = fileURLToPath(new URL('../../bench-results/', import.meta.url));
 
 const { values } = parseArgs({

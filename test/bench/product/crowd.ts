@@ -1,114 +1,11 @@
 import type { Address } from '../../../src/base/address.ts';
-import { createSelfSigned } from '../../../src/base/certificate.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import { systemRandom } from '../../../src/base/random.ts';
-import { QuicEndpoint, type QuicStream } from '../../../src/quic/index.ts';
-import { encodeFrame, FrameDecoder, MAX_RENDEZVOUS_FRAME_BYTES } from '../../../src/rpc/frames.ts';
-import { PeerToServer, ServerToPeer } from '../../../src/rpc/generated/chatty/v1/rendezvous.ts';
-import { OWN_PROTOCOL, RENDEZVOUS_ALPN } from '../../../src/rpc/protocol.ts';
+import type { QuicEndpoint } from '../../../src/quic/index.ts';
 import { serveTasks } from '../worker.ts';
+import { openEndpoint, portOf, Waiting, wishFor } from './waiting-peer.ts';
 
-/**
- * The process of many peers, each reduced to its registration: a QUIC connection of its own, a name
- * of its own, kept alive as often as a real peer does.
- */
-const KEEP_ALIVE_MS = 15_000;
-const ANSWER_MS = 3_000;
-/** How many join at the same time. */
+/** The process of many peers: how many of them join at the same time. */
 const AT_ONCE = 64;
-
-type ServerFrame = NonNullable<ServerToPeer['kind']>;
-type PeerFrame = NonNullable<PeerToServer['kind']>;
-
-const identity = await createSelfSigned('peer');
-const endpoint = (): Promise<QuicEndpoint> =>
-  QuicEndpoint.open({
-    identity,
-    clock: systemClock,
-    random: systemRandom,
-    listen: [{ host: '127.0.0.1', port: 0 }],
-    alpn: [],
-  });
-const portOf = ({ addresses }: QuicEndpoint): number => addresses[0]?.port ?? 0;
-
-interface Wanted {
-  readonly $case: ServerFrame['$case'];
-  readonly found: () => void;
-  readonly refused: (error: Error) => void;
-}
-
-class Waiting {
-  readonly #stream: QuicStream;
-  #wanted: Wanted | undefined;
-
-  private constructor(stream: QuicStream) {
-    this.#stream = stream;
-    const decoder = new FrameDecoder(MAX_RENDEZVOUS_FRAME_BYTES);
-    stream.on('data', (chunk: Buffer) => {
-      for (const bytes of decoder.push(chunk)) {
-        const { kind } = ServerToPeer.decode(bytes);
-        if (kind?.$case === this.#wanted?.$case) this.#wanted?.found();
-        else if (kind?.$case === 'error') this.#wanted?.refused(new Error(kind.value.message));
-      }
-    });
-  }
-
-  static async join(
-    from: QuicEndpoint,
-    server: Address,
-    name: string,
-    friend: string | undefined,
-  ): Promise<Waiting> {
-    const connection = await from.dial({
-      remote: server,
-      alpn: RENDEZVOUS_ALPN,
-      verify: () => true,
-      handshakeTimeoutMs: 30_000,
-      keepAliveMs: KEEP_ALIVE_MS,
-      keepAliveAnswerMs: ANSWER_MS,
-    });
-    const peer = new Waiting(connection.openStream());
-    void connection.closed.then(() => peer.#wanted?.refused(new Error('the connection is closed')));
-    const welcome = peer.next('welcome');
-    peer.send({
-      $case: 'hello',
-      value: {
-        protocol: OWN_PROTOCOL,
-        name,
-        session: {
-          startedAt: BigInt(systemClock.wallClock()),
-          nonce: Buffer.from(systemRandom.bytes(16)),
-        },
-        endpoint: {
-          candidates: [],
-          ufrag: 'bench',
-          password: 'b'.repeat(24),
-          relayRefused: false,
-        },
-        wishes: friend === undefined ? [] : [wishFor(friend)],
-        stunCookies: [],
-        firstFlights: [],
-      },
-    });
-    await welcome;
-    return peer;
-  }
-
-  /** The next frame of this kind, asked for before what brings it. @throws Error if it is refused. */
-  next($case: ServerFrame['$case']): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#wanted = { $case, found: () => resolve(performance.now()), refused: reject };
-    });
-  }
-
-  send(kind: PeerFrame): void {
-    this.#stream.write(encodeFrame(PeerToServer.encode({ kind }).finish()));
-  }
-}
-
-function wishFor(friend: string) {
-  return { friend, friendKey: Buffer.alloc(0) };
-}
 
 /** One at least. */
 type Servers = readonly [Address, ...Address[]];
@@ -134,7 +31,7 @@ const tasks = {
    * @returns how many a second.
    */
   join: async (work: { servers: Servers; first: number; count: number }): Promise<number> => {
-    const from = await endpoint();
+    const from = await openEndpoint();
     const startedAt = performance.now();
     let next = work.first;
     const last = work.first + work.count;
@@ -155,7 +52,7 @@ const tasks = {
     count: number;
     perSecond: number;
   }) => {
-    const from = await endpoint();
+    const from = await openEndpoint();
     const startedAt = performance.now();
     const joins: Promise<Waiting>[] = [];
     while (joins.length < work.count) {
@@ -173,7 +70,7 @@ const tasks = {
    * servers. @returns the two sides' ports, and the number of the first pair.
    */
   pair: async ({ servers, count }: { servers: Servers; count: number }) => {
-    const [waiters, wishers] = [await endpoint(), await endpoint()];
+    const [waiters, wishers] = [await openEndpoint(), await openEndpoint()];
     const first = pairs.length;
     while (pairs.length < first + count) {
       const [waitingName, wisherName] = [`early-${pairs.length}`, `late-${pairs.length}`];
@@ -196,7 +93,7 @@ const tasks = {
       $case: 'wish',
       value: { wish: wishFor(pair.waitingName), withdraw: false },
     });
-    const [at] = await Promise.all(both);
+    const [{ at }] = await Promise.all(both);
     return at - startedAt;
   },
 };

@@ -9,11 +9,16 @@ import { cpuMs, rssBytes, serveTasks } from '../worker.ts';
 
 /**
  * The process of one daemon. It runs the very classes that the commands run; what is added is the
- * lifting of the caps on one source, since here all peers come from 127.0.0.1, and the probe. Like a
+ * lifting of the caps on one source, since here all peers come from 127.0.0.1, and on what is relayed,
+ * and the probe. Like a
  * command, it loads no more than its own daemon needs.
  */
 const LOOPBACK: Address = { host: '127.0.0.1', port: 0 };
 const MANY = 100_000;
+const UNLIMITED_RELAY = {
+  ...{ pairBytesPerSecond: Infinity, pairBytes: Infinity, pairTimeMs: Infinity },
+  ...{ bytesPerSecond: Infinity, pairs: MANY },
+};
 const lagsMs: number[] = [];
 let running: RendezvousServer | undefined;
 const common = {
@@ -47,6 +52,7 @@ const tasks = {
       observer: { introduced: () => undefined, heard: (afterMs) => lagsMs.push(afterMs) },
       settings: {
         namesPerKey: MANY,
+        relay: UNLIMITED_RELAY,
         quic: {
           maxConnectionsPerPrefix: MANY,
           maxHandshakesPerPrefix: MANY,
