@@ -185,7 +185,7 @@ export class Site {
     await this.#hangUp();
     await this.#script(this.plan.model.translation.by === 'nobody' ? this.#alone() : this.#home());
     const { gateway } = this.plan;
-    if (gateway !== undefined) await this.#script(answering(gateway, this.plan.name));
+    if (gateway !== undefined) await this.#script(answering(gateway));
     if (this.#router === this.computers[0]) return;
     const { subnet, isolated = false, model } = this.plan;
     const commands = this.computers.flatMap((computer, index) => [
@@ -315,7 +315,7 @@ function translator({ udp }: RouterModel, ports: 'preserved' | 'random'): string
 }
 
 /** A router that gives ports to those who ask: Debian's miniupnpd, which ends with its namespace. */
-function answering(protocol: GatewayProtocols, name: string): string[] {
+function answering(protocol: GatewayProtocols): string[] {
   const speaks = (which: GatewayProtocols): string => (which === protocol ? 'yes' : 'no');
   return [
     "nft -f - <<'END'",
@@ -328,7 +328,9 @@ function answering(protocol: GatewayProtocols, name: string): string[] {
     '}',
     'END',
     'nft add rule inet filter forward iifname wan ct status dnat accept',
-    `miniupnpd -P /run/chatty-${name}.pid -f /dev/stdin <<'END'`,
+    // Seen by it alone, and gone with it: one that runs elsewhere is no business of its.
+    'mount -t tmpfs chatty /run',
+    "miniupnpd -P /run/miniupnpd.pid -f /dev/stdin <<'END'",
     ...['ext_ifname=wan', 'listening_ip=lan', 'http_port=0', 'secure_mode=yes'],
     ...[`enable_natpmp=${speaks('pcp')}`, `enable_upnp=${speaks('upnp')}`],
     ...['upnp_table_name=gateway', 'upnp_nat_table_name=gateway'],
