@@ -54,6 +54,8 @@ const MAX_FLIGHTS = 4;
  * register anew, which costs servers some 2 ms each.
  */
 const DOUBT_MS_PER_PEER = 2;
+/** A stream that breaks again and again makes nobody look more often. */
+const DOUBT_EVERY_MS = 5_000;
 /** How long a connection may stay without a hello. */
 const HELLO_WITHIN_MS = 5_000;
 
@@ -84,6 +86,8 @@ export class PeerDesk {
   /** In the order of their deadlines. */
   readonly #silent = new Set<Conversation>();
   readonly #introductions: Introductions;
+  /** Of which servers it was told lately that they may be gone, and when. */
+  readonly #doubted = new Map<string, number>();
   #phase: 'starting' | 'serving' | 'draining' = 'starting';
 
   constructor(options: DeskOptions) {
@@ -217,7 +221,12 @@ export class PeerDesk {
   }
 
   /** Another server may be gone: who is registered there too is to look, and to replace it if so. */
-  doubt(server: string): readonly DeskEffect[] {
+  doubt(server: string, { now }: Moment): readonly DeskEffect[] {
+    for (const [id, at] of this.#doubted) {
+      if (now - at >= DOUBT_EVERY_MS) this.#doubted.delete(id);
+    }
+    if (this.#doubted.has(server)) return [];
+    this.#doubted.set(server, now);
     const shared = this.#options.introducer.sharedWith(server);
     const value = { serverId: server, withinMs: shared.length * DOUBT_MS_PER_PEER };
     return shared.flatMap((registration): DeskEffect[] => {

@@ -283,7 +283,7 @@ export class RendezvousServer {
         replicated: (owner, effects) => {
           for (const effect of effects) this.#introduced(this.#replicated(owner, effect));
         },
-        doubted: (owner) => this.#run(this.#desk.doubt(owner)),
+        doubted: (owner) => this.#run(this.#desk.doubt(owner, this.#moment())),
         purge: (owner) => {
           this.#introduced(this.#introducer.purge(owner, this.#moment()));
           this.#relays.servers.forget(owner);

@@ -110,7 +110,7 @@ export class SimServer extends Program {
         if (lastHeardAt === undefined) step({ type: 'unlinked', id });
         else {
           watch.unlinked(this, id, reason);
-          if (!this.#stopped) this.#run(this.desk.doubt(id));
+          if (!this.#stopped) this.#run(this.desk.doubt(id, this.moment()));
           step({ type: 'unlinked', id, lastHeardAt });
         }
       },

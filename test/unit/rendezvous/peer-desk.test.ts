@@ -237,11 +237,18 @@ describe('another server that may be gone', () => {
     const frame = {
       kind: { $case: 'serverDoubt', value: { serverId: 'there', withinMs: 4 } },
     };
-    expect(desk.doubt('there')).toEqual([
+    expect(desk.doubt('there', at(10))).toEqual([
       { type: 'send', connection: 3, frame },
       { type: 'send', connection: 4, frame },
     ]);
-    expect(desk.doubt('elsewhere')).toEqual([]);
+    expect(desk.doubt('elsewhere', at(10))).toEqual([]);
+  });
+
+  it('is looked after once in five seconds, however often the stream to it breaks', () => {
+    const { desk, table } = pairOf(hello('bob', ['alice']));
+    table.upsert(record({ name: 'alice', key: key('a'), session: session(1), owner: 'there' }));
+    const times = [0, 1, 4_999, 5_000, 5_001, 10_000];
+    expect(times.map((ms) => desk.doubt('there', at(ms)).length)).toEqual([1, 0, 0, 1, 0, 1]);
   });
 });
 
