@@ -2,7 +2,8 @@ import { sessionFromWire, sessionToWire } from '../../src/rendezvous/session-ord
 import type { MatchFound } from '../../src/rpc/generated/chatty/v1/rendezvous.ts';
 import type { Network } from './cluster-network.ts';
 import { keyed, type Person, type SimPeer } from './cluster-peer.ts';
-import { type Who, World as LinkWorld } from './link-world.ts';
+import type { Who } from './link-process.ts';
+import { World as LinkWorld } from './link-world.ts';
 
 /** The connections of friends who were told of each other: a world of its own for each pair. */
 export class Friends {

@@ -1,8 +1,7 @@
-import type { Timer } from '../../src/base/clock.ts';
+import type { Clock } from '../../src/base/clock.ts';
 import { compareBytes } from '../../src/base/identity.ts';
 import type { Random } from '../../src/base/random.ts';
 import type { SessionInput } from '../../src/chat/session-events.ts';
-import { ConversationSession } from '../../src/chat/session.ts';
 import type {
   AttemptEffect,
   AttemptInput,
@@ -12,104 +11,18 @@ import type {
   LinkInput,
 } from '../../src/peer/link-events.ts';
 import { isAttemptEffect } from '../../src/peer/link-events.ts';
-import { LinkMachine } from '../../src/peer/link-machine.ts';
 import type { Match } from '../../src/peer/match.ts';
 import type { Endpoint, SessionId } from '../../src/rpc/generated/chatty/v1/common.ts';
 import type { PeerFrame } from '../../src/rpc/generated/chatty/v1/peer.ts';
 import { compareSessions, formatSession } from '../../src/rpc/session-id.ts';
+import { type End, type Paths, Process, type Sent, type Who } from './link-process.ts';
+import { IDLE_MS, type LinkNet, LinkWires } from './link-wires.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
-export type Who = 0 | 1;
-
 /** As `src/quic` and `src/path` have them. */
-const IDLE_MS = 30_000;
 const HANDSHAKE_MS = 5_000;
 const PATH_LOST_MS = 6_500;
 const ROUNDS_MS = 12_000;
-
-type Sent =
-  | {
-      readonly kind: 'hello' | 'welcome';
-      readonly generation: number;
-      readonly greeting: FriendGreeting;
-    }
-  | { readonly kind: 'frame'; readonly frame: PeerFrame };
-
-/** One side's end of one QUIC connection. */
-interface End {
-  readonly process: Process;
-  readonly id: ConnectionId;
-  readonly label: string;
-  readonly dialledHere: boolean;
-  /** To which session, where it was dialled here. */
-  readonly to: SessionId | undefined;
-  open: boolean;
-  /** The other side's, once that side has accepted. */
-  peer: End | undefined;
-  /** What was sent and has not arrived, oldest first. */
-  inFlight: Sent[];
-  /** Nothing arrives before what was sent before it. */
-  lastArrivalAt: number;
-}
-
-/** The paths to one session of the friend's, from one side. */
-interface Paths {
-  readonly to: SessionId;
-  readonly ufrag: string;
-  ready: boolean;
-  checkingUntil: number;
-}
-
-/** One run of one person's program: the machine, and what `FriendLink` does around it. */
-export class Process {
-  readonly who: Who;
-  readonly session: SessionId;
-  /** Tells its credentials from those of others. */
-  readonly ufrag: string;
-  label: string;
-  machine: LinkMachine;
-  conversation = new ConversationSession();
-  readonly ends = new Map<ConnectionId, End>();
-  /** What `connected` with `first` was told for, and what came, in this conversation. */
-  readonly firsts = new Set<string>();
-  readonly received: string[] = [];
-  said = 0;
-  readonly #fingerprint: Uint8Array;
-  /** To the session in use, and to the one tried beside it. */
-  paths: Paths | undefined;
-  beside: Paths | undefined;
-  timer: Timer | undefined;
-  dead = false;
-  lastId = 0;
-
-  constructor(who: Who, session: SessionId, fingerprint: Uint8Array) {
-    this.who = who;
-    this.session = session;
-    this.label = `${'AB'.charAt(who)}${session.startedAt}`;
-    this.ufrag = this.label;
-    this.#fingerprint = fingerprint;
-    this.machine = new LinkMachine(fingerprint);
-  }
-
-  /** Another conversation in the same session. */
-  renew(): void {
-    this.label += '+';
-    this.machine = new LinkMachine(this.#fingerprint);
-    this.conversation = new ConversationSession(this.conversation.memory);
-    this.timer?.cancel();
-    this.firsts.clear();
-    this.received.splice(0);
-    this.said = 0;
-  }
-
-  get attempts(): readonly Paths[] {
-    return [this.paths, this.beside].filter((each) => each !== undefined);
-  }
-
-  get openEnds(): readonly End[] {
-    return [...this.ends.values()].filter(({ open }) => open);
-  }
-}
 
 /** A simulated cluster that the two people are part of: it begins, matches and ends their programs. */
 export interface Cluster {
@@ -138,6 +51,7 @@ export class World {
   /** Every program that runs; an older one of a person's may outlive a newer. */
   #running: Process[] = [];
   #starts = 0;
+  readonly #wires: LinkWires;
   #connections = 0;
   #linkUp = true;
   /** Counts the times the network broke. */
@@ -146,6 +60,7 @@ export class World {
   constructor(random: Random, options: { readonly swift: boolean; readonly cluster?: Cluster }) {
     this.#random = random;
     this.#swift = options.swift;
+    this.#wires = new LinkWires(this.#net());
     this.#cluster = options.cluster;
     this.clock = options.cluster?.clock ?? new VirtualClock();
     const [low, high] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
@@ -156,6 +71,27 @@ export class World {
     if (options.cluster !== undefined) for (const process of this.people) process.dead = true;
     else for (const process of this.people) this.#begin(process);
     this.#note(`the lower fingerprint is ${this.isLower(0) ? 'A' : 'B'}'s`);
+  }
+
+  #net(): LinkNet {
+    const linkUp = (): boolean => this.#linkUp;
+    const clock = (): Clock => this.clock;
+    return {
+      get clock() {
+        return clock();
+      },
+      get linkUp() {
+        return linkUp();
+      },
+      swift: this.#swift,
+      below: (bound) => this.#random.below(bound),
+      between: (lowMs, highMs) => this.between(lowMs, highMs),
+      mishap: (percent) => this.#mishap(percent),
+      after: (delayMs, act) => this.after(delayMs, act),
+      note: (text) => this.#note(text),
+      receive: (to, sent) => this.#receive(to, sent),
+      closed: (end) => this.#step(end.process, { type: 'closed', connection: end.id }),
+    };
   }
 
   isLower(who: Who): boolean {
@@ -261,7 +197,7 @@ export class World {
       }
       for (const end of process.openEnds) {
         this.after(IDLE_MS + this.between(-500, 500), () => {
-          if (still()) this.#closeEnd(end);
+          if (still()) this.#wires.close(end);
         });
       }
     }
@@ -273,7 +209,7 @@ export class World {
     this.#note('NETWORK up');
     this.#findPaths();
     for (const process of this.#running) {
-      for (const end of process.openEnds) this.#deliverAll(end);
+      for (const end of process.openEnds) this.#wires.deliverAll(end);
     }
   }
 
@@ -288,7 +224,7 @@ export class World {
     const end = ends[this.#random.below(Math.max(1, ends.length))];
     if (end === undefined) return;
     this.#note(`CUT ${end.label} at ${end.process.label}`);
-    this.#closeEnd(end);
+    this.#wires.close(end);
   }
 
   restart(who: Who): void {
@@ -377,7 +313,7 @@ export class World {
     this.#running = this.#running.filter((each) => each !== old);
     for (const end of old.openEnds) {
       end.open = false;
-      this.#abandon(end);
+      this.#wires.abandon(end);
     }
     this.#loseMismatchedPaths();
   }
@@ -468,7 +404,7 @@ export class World {
         this.#loseMismatchedPaths();
         return;
       case 'send-hello':
-        this.#send(process, effect.connection, {
+        this.#wires.send(process, effect.connection, {
           kind: 'hello',
           generation: effect.generation,
           greeting: process.conversation.greeting(this.#matched(process, effect.connection)),
@@ -478,7 +414,7 @@ export class World {
         const { generation, conversation: theirs } = effect;
         const session = this.#matched(process, effect.connection);
         const greeting = process.conversation.greeting(session, theirs);
-        this.#send(process, effect.connection, {
+        this.#wires.send(process, effect.connection, {
           kind: 'welcome',
           generation,
           greeting: { ...greeting, toConversation: undefined },
@@ -487,7 +423,7 @@ export class World {
       }
       case 'close': {
         const end = process.ends.get(effect.connection);
-        if (end?.open === true) this.#closeEnd(end, false);
+        if (end?.open === true) this.#wires.close(end, false);
         return;
       }
       case 'connected': {
@@ -499,7 +435,7 @@ export class World {
       }
       case 'activate': {
         const { session, greeting } = effect;
-        this.#openEnd(process, effect.connection);
+        this.#wires.openEnd(process, effect.connection);
         this.#converse(process, {
           type: 'connected',
           friendSession: session,
@@ -552,12 +488,12 @@ export class World {
   #drop(process: Process): void {
     const { active } = process.machine;
     const end = active === undefined ? undefined : process.ends.get(active);
-    if (end !== undefined) this.#closeEnd(end);
+    if (end !== undefined) this.#wires.close(end);
   }
 
   #sendFrame(process: Process, frame: PeerFrame): void {
     const { active } = process.machine;
-    if (active !== undefined) this.#send(process, active, { kind: 'frame', frame });
+    if (active !== undefined) this.#wires.send(process, active, { kind: 'frame', frame });
   }
 
   // --- paths ---
@@ -633,7 +569,7 @@ export class World {
         this.after(100, attempt);
         return;
       }
-      const end = this.#newEnd(process, label, paths.to);
+      const end = this.#wires.newEnd(process, label, paths.to);
       // The dialer is done first: its last flight is on its way.
       this.after(this.between(0, 150), () => this.#accept(end, friend));
       this.#stepAttempt(process, paths, { type: 'dialled', connection: end.id });
@@ -653,58 +589,12 @@ export class World {
       return;
     }
     if (!dialler.open && this.#mishap(50)) return;
-    const end = this.#newEnd(friend, dialler.label, undefined);
+    const end = this.#wires.newEnd(friend, dialler.label, undefined);
     end.peer = dialler;
     dialler.peer = end;
     this.#stepAttempt(friend, paths, { type: 'accepted', connection: end.id });
-    this.#deliverAll(dialler);
-    if (!dialler.open) this.#abandon(dialler);
-  }
-
-  #newEnd(process: Process, label: string, to: SessionId | undefined): End {
-    const end: End = {
-      process,
-      id: ++process.lastId,
-      label,
-      dialledHere: to !== undefined,
-      to,
-      open: true,
-      peer: undefined,
-      inFlight: [],
-      lastArrivalAt: 0,
-    };
-    process.ends.set(end.id, end);
-    this.#note(`${process.label}    ${label} is its connection ${end.id}`);
-    return end;
-  }
-
-  #openEnd(process: Process, id: ConnectionId): End {
-    const end = process.ends.get(id);
-    if (end?.open !== true) throw new Error(`${process.label} uses ${id}, which is closed`);
-    return end;
-  }
-
-  #send(process: Process, id: ConnectionId, sent: Sent): void {
-    const end = this.#openEnd(process, id);
-    end.inFlight.push(sent);
-    this.#deliverSoon(end);
-  }
-
-  /** What is in flight arrives in order, each after a delay of its own, and waits for the network. */
-  #deliverSoon(from: End): void {
-    const delayMs = this.#mishap(5) ? this.between(200, 2_000) : this.between(1, 80);
-    const at = Math.max(from.lastArrivalAt, this.clock.now() + delayMs);
-    from.lastArrivalAt = at;
-    this.after(at - this.clock.now(), () => {
-      const to = from.peer;
-      if (to?.open !== true || to.process.dead || !this.#linkUp) return;
-      const sent = from.inFlight.shift();
-      if (sent !== undefined) this.#receive(to, sent);
-    });
-  }
-
-  #deliverAll(from: End): void {
-    for (let count = from.inFlight.length; count > 0; count--) this.#deliverSoon(from);
+    this.#wires.deliverAll(dialler);
+    if (!dialler.open) this.#wires.abandon(dialler);
   }
 
   #receive(to: End, sent: Sent): void {
@@ -724,32 +614,10 @@ export class World {
     }
     const meant = to.peer?.to;
     if (meant === undefined || compareSessions(meant, process.session) !== 0) {
-      this.#closeEnd(to);
+      this.#wires.close(to);
       return;
     }
     this.#step(process, { type: 'hello', connection: id, session, generation, greeting });
-  }
-
-  /** One end closes; its own machine is told, unless that did it. */
-  #closeEnd(end: End, isTold = true): void {
-    if (!end.open) return;
-    end.open = false;
-    this.#abandon(end);
-    if (isTold) this.#step(end.process, { type: 'closed', connection: end.id });
-  }
-
-  /** What a closed end leaves behind: some of what it sent still arrives, and the other hears, or not. */
-  #abandon(end: End): void {
-    end.inFlight.length = this.#random.below(end.inFlight.length + 1);
-    const heard = !this.#mishap(30);
-    const noticeMs = heard ? this.between(1, this.#swift ? 80 : 1_500) : IDLE_MS;
-    const notice = (): void => {
-      const to = end.peer;
-      if (to?.open !== true) return;
-      if (heard && !this.#linkUp) this.after(IDLE_MS, notice);
-      else this.#closeEnd(to);
-    };
-    this.after(Math.max(noticeMs, end.lastArrivalAt - this.clock.now()), notice);
   }
 }
 
