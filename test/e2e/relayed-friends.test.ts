@@ -115,9 +115,9 @@ describe('two peers without a direct path', () => {
 describe('two peers whose server relays next to nothing', () => {
   it.each([
     ['in all', 'bytes', ['--relay-pair-bytes', '32KiB']],
-    ['a second', 'rate', ['--relay-pair-bytes-per-second', '4KiB']],
+    ['a second', 'rate', ['--relay-pair-bytes-per-second', '16KiB']],
     ['for long', 'time', ['--relay-pair-time', '1s']],
-    ['for anybody', 'server', ['--relay-bytes-per-second', '4KiB']],
+    ['for anybody', 'server', ['--relay-bytes-per-second', '16KiB']],
   ])('%s are told so once, and go on directly with nothing lost or doubled', async (...row) => {
     const [, limit, cap] = row;
     await using of = await RealCluster.start(1, 0);
