@@ -5,6 +5,7 @@ import { Laboratory } from './laboratory.ts';
 import { type Meeting, Pair, withCell } from './meeting.ts';
 import { optionsOf } from './options.ts';
 import { writePart } from './parts.ts';
+import { modelOf } from './router-types.ts';
 import type { Person } from './person.ts';
 
 const options = optionsOf(process.env);
@@ -79,8 +80,10 @@ describe.runIf(options.only === undefined)('a conversation', () => {
             await trouble(pair, 'another address of one', () =>
               b.site.move(laboratory.newAddress()),
             );
-            await pair.settled(RECOVERY_MS);
-            expect(pair.people.map(({ path }) => path?.['path'])).toEqual(['direct', 'direct']);
+            if (!mayBeSpoilt(name)) {
+              await pair.settled(RECOVERY_MS);
+              expect(pair.people.map(({ path }) => path?.['path'])).toEqual(['direct', 'direct']);
+            }
             expect(repeatedIn(pair), pair.story).toEqual([]);
           } finally {
             await pair.leave();
@@ -115,6 +118,15 @@ function oneAtATime<Result>(meet: () => Promise<Result>): Promise<Result> {
   const met = meeting.then(meet);
   meeting = met.catch(() => undefined);
   return met;
+}
+
+/**
+ * Two Linux routers that have both forgotten: each answers the other side's packets, both ports move,
+ * and one fresh socket meets no port that is where servers see it. Two would have to meet.
+ */
+function mayBeSpoilt(name: string): boolean {
+  const { a, b } = cellOf(name);
+  return [a, b].every((type) => modelOf(type).claim.ipv4?.earlyPacketMoves === true);
 }
 
 function lossesOf(pair: Pair): unknown[] {

@@ -113,7 +113,10 @@ export class Site {
       ...(this.plan.model.ipv6 ? ['ip -6 route add default dev wan'] : []),
       ...(translation.ports === 'random'
         ? []
-        : ['nft insert rule ip nat postrouting oifname wan meta l4proto udp masquerade to :50123']),
+        : [
+            // Of the ports that are not the sockets' own; each socket has one towards everybody, still.
+            'nft insert rule ip nat postrouting oifname wan meta l4proto udp masquerade to :60000-65000',
+          ]),
     ]);
   }
 
