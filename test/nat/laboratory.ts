@@ -8,7 +8,13 @@ import { LABORATORY, Namespaces } from './namespaces.ts';
 import { PlainComputer, type PlainSocket } from './plain-computer.ts';
 import { ask, behaviourOf, type Neighbourhood, neighbourhoodOf, type Observer } from './proof.ts';
 import { type Behaviour, modelOf, type RouterType } from './router-types.ts';
-import { type Carrier, type GatewayProtocols, Site } from './site.ts';
+import {
+  type Carrier,
+  type GatewayProtocols,
+  SERVERS_NETWORK,
+  SERVERS_NETWORK_V6,
+  Site,
+} from './site.ts';
 import { Wire } from './wire.ts';
 
 /** Public computers: where the daemons run, and two that only observe. */
@@ -17,9 +23,8 @@ const SERVERS = ['rv1', 'rv2', 'rv3'] as const;
 const OBSERVERS = ['plain1', 'plain2'] as const;
 const PUBLIC = [...BALANCERS, ...SERVERS, ...OBSERVERS] as const;
 
-/** Sites have addresses of TEST-NET-2, servers of TEST-NET-3 (RFC 5737). */
+/** Sites have addresses of TEST-NET-2 (RFC 5737). */
 const SITES_NETWORK = '198.51.100';
-const SERVERS_NETWORK = '203.0.113';
 /** Those whose routers give out ports have others: miniupnpd takes TEST-NET for no public address. */
 const GATEWAYS_NETWORK = '11.0.0';
 
@@ -254,7 +259,7 @@ export class Laboratory implements AsyncDisposable {
 
 function publicAddressesOf(computer: (typeof PUBLIC)[number]): readonly [string, string] {
   const number = PUBLIC.indexOf(computer) + 1;
-  return [`${SERVERS_NETWORK}.${number}`, `2001:db8:ffff::${number}`];
+  return [`${SERVERS_NETWORK}.${number}`, `${SERVERS_NETWORK_V6}${number}`];
 }
 
 function sameBehaviour(a: Behaviour, b: Behaviour): boolean {

@@ -35,6 +35,8 @@ export interface Meeting {
   readonly firstByteMs?: number;
   /** From the same until they were told of a direct path. */
   readonly directMs?: number;
+  /** Checks that the two sent until then, together, but for those over a relay. */
+  readonly checks: number;
   /** Whether both say that they are on the same path, at the end. */
   readonly agree: boolean;
   /** What each side calls the other's address, at the end. */
@@ -76,6 +78,7 @@ export class Pair {
    */
   async meet(hoped: Outcome, guesses: boolean, lateMs = 0): Promise<Meeting> {
     const { a } = this;
+    const before = await this.#checks();
     const registrations = (): number =>
       a.events.filter(({ event }) => event === 'registered').length;
     await a.until(() => registrations() > 1, SETTLED_MS);
@@ -88,9 +91,10 @@ export class Pair {
     await b.until(() => b.first('registered') !== undefined, SETTLED_MS);
     await b.until(() => hasDelivered(b, 1), patienceMs);
     if (hoped === 'direct') await this.settled(patienceMs);
+    const checks = (await this.#checks()) - before;
     const heard = await this.#talk();
     if (hoped === 'relayed' && heard) await this.#obstacles();
-    return this.#report(heard);
+    return this.#report(heard, checks);
   }
 
   async leave(): Promise<void> {
@@ -148,6 +152,13 @@ export class Pair {
     await Promise.all(told);
   }
 
+  async #checks(): Promise<number> {
+    const counts = await Promise.all(
+      this.seats.map(({ site, computer }) => site.checksSent(computer)),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
   async #delay(lateMs: number): Promise<void> {
     const { a, b } = this;
     await b.until(() => b.first('waiting') !== undefined, SETTLED_MS);
@@ -162,7 +173,7 @@ export class Pair {
     return bothConnected && (await this.talk(ANSWER_MS));
   }
 
-  #report(heard: boolean): Meeting {
+  #report(heard: boolean, checks: number): Meeting {
     const { a, b } = this;
     const registered = b.first('registered')?.at;
     const since = (at: number | undefined): number | undefined =>
@@ -180,6 +191,7 @@ export class Pair {
       outcome,
       ...(firstByteMs === undefined ? {} : { firstByteMs }),
       ...(directMs === undefined || outcome !== 'direct' ? {} : { directMs }),
+      checks,
       agree: this.agrees,
       remotes: [remoteOf(a), remoteOf(b)],
       ...(outcome === 'relayed' ? { obstacles: [obstacleOf(a), obstacleOf(b)] as const } : {}),

@@ -18,14 +18,17 @@ export class Namespaces {
     return inside(this.nameOf(computer));
   }
 
-  /** @throws Error with what the shell said if a command of the script fails. */
-  async script(commands: readonly string[]): Promise<void> {
-    await shell(['sh', '-e'], commands.join('\n'));
+  /**
+   * What the script prints.
+   * @throws Error with what the shell said if a command of it fails.
+   */
+  script(commands: readonly string[]): Promise<string> {
+    return shell(['sh', '-e'], commands.join('\n'));
   }
 
   /** The same, inside one computer. */
-  async inside(computer: string, commands: readonly string[]): Promise<void> {
-    await shell([...this.on(computer), 'sh', '-e'], commands.join('\n'));
+  inside(computer: string, commands: readonly string[]): Promise<string> {
+    return shell([...this.on(computer), 'sh', '-e'], commands.join('\n'));
   }
 
   /** What a command says inside one computer. @throws Error with what it said if it fails. */
@@ -45,7 +48,8 @@ export class Namespaces {
   }
 }
 
-async function shell([first = '', ...rest]: readonly string[], input: string): Promise<void> {
-  const { code, stderr } = await run(first, rest, { input: `${input}\n` });
+async function shell([first = '', ...rest]: readonly string[], input: string): Promise<string> {
+  const { code, stdout, stderr } = await run(first, rest, { input: `${input}\n` });
   if (code !== 0) throw new Error(`${stderr.trim()}, of:\n${input}`);
+  return stdout;
 }

@@ -113,6 +113,13 @@ function totals(cells: readonly CellResult[]): string[] {
       ? '–'
       : `${quantile(values, 0.5)} ms at the median, p95 ${quantile(values, 0.95)} ms (${values.length} runs)`;
   };
+  const spent = (wanted: (expectation: Expectation) => boolean): string => {
+    const direct = cells
+      .filter(({ expectation }) => wanted(expectation))
+      .flatMap(({ meetings }) => meetings.filter(({ outcome }) => outcome === 'direct'));
+    const counts = direct.map(({ checks }) => checks);
+    return counts.length === 0 ? '–' : `${quantile(counts, 0.5)} (p95 ${quantile(counts, 0.95)})`;
+  };
   const needs =
     (need: Need) =>
     (expectation: Expectation): boolean =>
@@ -130,6 +137,7 @@ function totals(cells: readonly CellResult[]): string[] {
     `direct where no port is guessed: ${of((each) => !guessed(each), direct)}`,
     `direct with sequential ports: ${of(needs('sequential-ports'), direct)}`,
     `direct with random ports: ${of(needs('random-ports'), direct)}`,
+    `checks sent for a direct path, by both together: ${spent((each) => !guessed(each))}; with sequential ports ${spent(needs('sequential-ports'))}; with random ones ${spent(needs('random-ports'))}`,
     `runs whose sides ended on different paths: ${apart.length}`,
   ];
 }

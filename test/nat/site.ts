@@ -34,8 +34,27 @@ interface SitePlan {
 /** PCP and NAT-PMP go together. */
 export type GatewayProtocols = 'pcp' | 'upnp';
 
+/** Servers have addresses of TEST-NET-3 (RFC 5737), and others for documentation (RFC 3849). */
+export const SERVERS_NETWORK = '203.0.113';
+export const SERVERS_NETWORK_V6 = '2001:db8:ffff::';
 /** Where homes hang below a carrier (RFC 6598). */
 const CARRIER_NETWORK = '100.64';
+
+/** STUN Binding requests (RFC 8489 §5) on their way to somebody who is no server. */
+const CHECK_COUNTER: readonly string[] = [
+  "nft -f - <<'END'",
+  'table inet checks {',
+  '  chain output {',
+  '    type filter hook output priority filter; policy accept;',
+  '    meta l4proto != udp accept',
+  '    @th,64,16 != 0x0001 accept',
+  '    @th,96,32 != 0x2112a442 accept',
+  `    ip daddr != ${SERVERS_NETWORK}.0/24 counter`,
+  `    ip6 daddr != ${SERVERS_NETWORK_V6}/48 counter`,
+  '  }',
+  '}',
+  'END',
+];
 
 /** The people of one place: computers behind one router, each a network namespace. */
 export class Site {
@@ -166,6 +185,16 @@ export class Site {
     return rules.split('\n').filter((line) => line.includes('dnat')).length;
   }
 
+  /** How many connectivity checks a computer has sent by UDP, but for what it asked servers. */
+  async checksSent(computer: number): Promise<number> {
+    const name = this.computers[computer] ?? '';
+    const told = await this.#namespaces.inside(name, ['nft list chain inet checks output']);
+    const counts = [...told.matchAll(/counter packets (\d+)/g)].map(([, packets]) =>
+      Number(packets),
+    );
+    return counts.reduce((sum, packets) => sum + packets, 0);
+  }
+
   async remove(): Promise<void> {
     await this.#namespaces.remove(this.#router, ...this.computers);
     for (const node of this.#nodes.splice(0)) await this.#wire.remove(node);
@@ -177,8 +206,8 @@ export class Site {
       : `${this.plan.name}-router`;
   }
 
-  #script(commands: readonly string[]): Promise<void> {
-    return this.#namespaces.inside(this.#router, commands);
+  async #script(commands: readonly string[]): Promise<void> {
+    await this.#namespaces.inside(this.#router, commands);
   }
 
   async #build(): Promise<void> {
@@ -189,6 +218,8 @@ export class Site {
     await this.#script(this.plan.model.translation.by === 'nobody' ? this.#alone() : this.#home());
     const { gateway } = this.plan;
     if (gateway !== undefined) await this.#script(answering(gateway));
+    const names = this.computers;
+    await Promise.all(names.map((each) => this.#namespaces.inside(each, CHECK_COUNTER)));
     if (this.#router === this.computers[0]) return;
     const { subnet, isolated = false, model } = this.plan;
     const commands = this.computers.flatMap((computer, index) => [
