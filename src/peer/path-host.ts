@@ -213,18 +213,25 @@ export class PathHost {
    * What servers relay between us and the session of a match that there are paths to: to be told after
    * `punch`, and whenever they match it again.
    */
-  relay({ key, session, relays, firstFlight }: Match): void {
+  relay(match: Match): void {
     if (this.#relayRefused) return;
-    for (const [path, match] of this.#matches) {
-      const isSame = compareBytes(match.key, key) === 0;
-      if (!isSame || compareSessions(match.session, session) !== 0) continue;
-      path.relays.offer(relays ?? []);
-      path.takeFirstFlight(firstFlight ?? []);
+    for (const [path] of this.#pathsTo(match)) {
+      path.relays.offer(match.relays ?? []);
+      path.takeFirstFlight(match.firstFlight ?? []);
     }
   }
 
-  /** Why there is no direct path to the session of a match. */
-  obstacleTo({ endpoint }: Match, udpBlocked: boolean): Obstacle {
+  /** With what servers told of the session last. */
+  #pathsTo({ key, session }: Match): (readonly [FriendPath, Match])[] {
+    return [...this.#matches].filter(
+      ([, match]) =>
+        compareBytes(match.key, key) === 0 && compareSessions(match.session, session) === 0,
+    );
+  }
+
+  /** Why there is no direct path to the session of a match, by what is known of it now. */
+  obstacleTo(match: Match, udpBlocked: boolean): Obstacle {
+    const { endpoint } = this.#pathsTo(match)[0]?.[1] ?? match;
     const isSeen = ({ kind }: Candidate): boolean => kind !== 'host';
     const candidates = candidatesOf(endpoint);
     const isPublic = candidates.some(({ address }) => scopeOf(address.host) === 'public');
@@ -238,6 +245,8 @@ export class PathHost {
 
   merge(path: FriendPath, endpoint: Endpoint): void {
     if (this.#paths.has(path)) this.#paths.set(path, endpoint.ufrag);
+    const match = this.#matches.get(path);
+    if (match !== undefined) this.#matches.set(path, { ...match, endpoint });
     path.step({
       type: 'remote-candidates',
       candidates: candidatesOf(endpoint),
