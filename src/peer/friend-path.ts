@@ -185,19 +185,23 @@ export class FriendPath implements Carrier {
     // A connection that began on a relay leaves it as soon as it can: what it sends until then need
     // not wait for that. Nor does the friend mind which path a datagram comes on.
     const isBetter = path.via === 'relay' && best.via === 'udp';
-    const isSilent = path.via === 'udp' && this.#isSilent(datagram, path);
+    const first = isBetter ? best : path;
+    // A friend that uses the relay answers on it what we say here, acknowledgements too: where nothing
+    // of that comes here, it may have left the path that we still take for the better one.
+    const bytes = isBetter ? Infinity : datagram.length;
+    const isSilent = first.via === 'udp' && this.#isSilent(bytes, first);
     if (isBetter || (isSilent && best.remote !== path.remote)) {
       this.#transmit(datagram, best.remote, best.local);
     }
-    if (!isBetter || best.checkedAt === undefined) {
+    if (!isBetter || isSilent || best.checkedAt === undefined) {
       this.#transmit(datagram, path.remote, path.local);
     }
   }
 
   /** Whether nothing comes back on the path that this is sent on: if so, all others are tried, too. */
-  #isSilent(datagram: Uint8Array, path: Path): boolean {
+  #isSilent(bytes: number, path: Path): boolean {
     const { clock } = this.#options;
-    if (this.#silence.sent(datagram.length, path, clock.now())) {
+    if (this.#silence.sent(bytes, path, clock.now())) {
       // Not from within the connection that sends.
       clock.setTimer(0, () => this.step({ type: 'network-changed' }));
     }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Address, sameAddress } from '../../../src/base/address.ts';
 import { seededRandom } from '../../../src/base/random.ts';
-import { parseStun, PathAgent } from '../../../src/path/index.ts';
+import { parseStun, PathAgent, relayAddress } from '../../../src/path/index.ts';
 import { FriendPath } from '../../../src/peer/friend-path.ts';
 import { VirtualClock } from '../../sim/virtual-clock.ts';
 
@@ -173,21 +173,29 @@ describe('the paths to a friend', () => {
     expect(pair.clock.now() - doubtedAt).toBeGreaterThan(1800);
   });
 
-  it('are tried at once, and another used, when what is sent has no answer on the one in use', () => {
-    const pair = new Pair();
-    pair.runFor(1000);
-    const { path } = pair.alice;
-    const dead = path.best?.remote;
-    pair.passes = (to) => to.host !== dead?.host;
-    // As QUIC repeats it.
-    for (const pauseMs of [0, 30, 60, 120, 240]) {
-      pair.runFor(pauseMs);
-      path.send(new Uint8Array(1200), 'public');
-    }
-    pair.runFor(100);
-    expect(path.best?.remote.host).not.toBe(dead?.host);
-    expect(pair.alice.events).toEqual(['ready']);
-  });
+  it.each([
+    ['what is sent has no answer', 'public', 1200],
+    ['a friend who uses a relay gets not even acknowledgements', 'relay', 40],
+  ] as const)(
+    'are all tried at once, and another is used, when on the one in use %s',
+    (_what, pathClass, bytes) => {
+      const pair = new Pair();
+      const { path } = pair.alice;
+      path.step({ type: 'relay-opened', remote: relayAddress(1) });
+      pair.runFor(1000);
+      const dead = path.best?.remote;
+      expect(path.best?.via).toBe('udp');
+      pair.passes = (to) => to.host !== dead?.host;
+      // As QUIC repeats it.
+      for (const pauseMs of [0, 30, 60, 120, 240]) {
+        pair.runFor(pauseMs);
+        path.send(new Uint8Array(bytes), pathClass);
+      }
+      pair.runFor(100);
+      expect(path.best?.remote.host).not.toBe(dead?.host);
+      expect(pair.alice.events).toEqual(['ready', 'ready']);
+    },
+  );
 
   it('send nothing and arm nothing once they are closed', () => {
     const pair = new Pair();
