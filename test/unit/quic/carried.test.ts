@@ -120,12 +120,13 @@ describe('a carried connection', () => {
     const received = new Promise<QuicStream>((resolve) => (to.onStream = resolve)).then(readAll);
     dialer.selectPath('lan');
     const [sender] = index === 0 ? [near, far] : [far, near];
+    let lost = 0;
+    near.dropped = far.dropped = (pathClass) =>
+      pathClass === 'lan' && sender.sent.lan > 500 && ++lost > 0;
     const stream = from.openStream();
     stream.end(Buffer.alloc(4_000_000));
-    await until(() => sender.sent.lan > 500);
-    let lost = 0;
-    near.dropped = far.dropped = (pathClass) => pathClass === 'lan' && ++lost > 0;
-    await until(() => lost > 50);
+    // As much as may always be under way without an answer.
+    await until(() => lost >= 10);
     dialer.selectPath('relay');
     expect(await received).toHaveLength(4_000_000);
   });
