@@ -1,4 +1,4 @@
-import { type Address, familyOf, sameAddress } from '../base/address.ts';
+import { type Address, familyOf, sameAddress, scopeOf } from '../base/address.ts';
 import { type Candidate, isLoopback, MAX_CANDIDATES, unique } from './candidate.ts';
 import { admitFromServer, isSafeTarget, type OwnSituation } from './candidate-rules.ts';
 import { CandidatePair } from './candidate-pair.ts';
@@ -98,6 +98,24 @@ export class Checklist implements Iterable<CandidatePair> {
     }
     this.#makeRoom(MAX_LEARNED);
     return added;
+  }
+
+  /**
+   * Every server is told the same addresses on the friend's LAN, and tells them: the friend has left
+   * one that is not among them any more. A check asks whether that is so; until it is answered, any
+   * other path is better.
+   */
+  doubtLeft(candidates: readonly Candidate[], now: number): void {
+    const isOnLan = (address: Address): boolean => scopeOf(address.host) === 'private';
+    const hosts = candidates.filter(({ kind, address }) => kind === 'host' && isOnLan(address));
+    if (hosts.length === 0) return;
+    for (const pair of this.#pairs.values()) {
+      const isTold = hosts.some(({ address }) => sameAddress(address, pair.remote));
+      if (pair.kind !== 'host' || !isOnLan(pair.remote) || isTold) continue;
+      if (!pair.answered || pair.doubted) continue;
+      pair.doubt();
+      pair.dueAt = now;
+    }
   }
 
   /**

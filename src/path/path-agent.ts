@@ -1,10 +1,11 @@
-import { type Address, sameAddress, scopeOf } from '../base/address.ts';
+import { type Address, sameAddress } from '../base/address.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Random } from '../base/random.ts';
 import type { Candidate } from './candidate.ts';
-import { type CandidatePair, type Path, ROUND_MS } from './candidate-pair.ts';
+import type { CandidatePair, Path } from './candidate-pair.ts';
 import { isSafeTarget, type OwnSituation } from './candidate-rules.ts';
 import { CheckCodec, type Credentials, type PairState, pairStateOf } from './check-message.ts';
+import { CheckRounds } from './check-rounds.ts';
 import { Checklist } from './checklist.ts';
 import type { IgnoredMessages, PathEffect, PathInput, PathState } from './path-events.ts';
 import { Nomination } from './nomination.ts';
@@ -24,12 +25,6 @@ export interface PathAgentOptions extends OwnSituation {
   readonly random: Random;
 }
 
-const ROUNDS = 3;
-/** Unless the network changed, rounds start over no more often than this. */
-const PUNCH_INTERVAL_MS = 5000;
-/** Where only a relay is left, direct paths are looked for again after this long, then twice as long. */
-const UPGRADE_MS = 10_000;
-const MAX_UPGRADE_MS = 60_000;
 /** An answer after so long says nothing of the path now (`LOST_AFTER_MS`). */
 const TRANSACTION_LIFETIME_MS = 6500;
 /** Nine checks a round to each of 32 pairs. */
@@ -66,16 +61,9 @@ export class PathAgent {
   readonly #budget: SendBudget;
   readonly #selection = new PathSelection();
   readonly #nomination: Nomination;
-  /** The round that runs. */
-  #round: { readonly number: number; endsAt: number } | undefined;
-  #punchStartedAt = -Infinity;
-  /** When rounds start over. */
-  #punchAt: number | undefined;
+  readonly #rounds: CheckRounds;
   /** Whether the friend has ever answered. */
   #hadPath = false;
-  /** How long a path over a relay is left alone before a direct one is looked for again. */
-  #upgradeMs = UPGRADE_MS;
-  #upgradeAt: number | undefined;
   #closed = false;
   #now: number;
   #effects: PathEffect[] = [];
@@ -90,14 +78,14 @@ export class PathAgent {
     this.#budget = new SendBudget(now);
     this.#nomination = new Nomination(options.controlling);
     this.#now = now;
+    this.#rounds = new CheckRounds(now);
     this.#checklist.tell(options.remoteCandidates, now);
-    this.#punchAt = now;
   }
 
   get state(): PathState {
     if (this.#closed) return 'closed';
     if (this.#selection.path !== undefined) return 'connected';
-    return this.#round === undefined && this.#punchAt === undefined ? 'failed' : 'checking';
+    return this.#rounds.pending ? 'checking' : 'failed';
   }
 
   /** The best path, of a class or of all: what to send on. */
@@ -157,8 +145,8 @@ export class PathAgent {
         break;
       case 'network-changed':
         for (const pair of this.#checklist) pair.doubt();
-        this.#upgradeMs = UPGRADE_MS;
-        this.#punchAt = this.#now;
+        this.#rounds.forgetFailures();
+        this.#rounds.restartNow(this.#now);
         break;
       case 'close':
         this.#closed = true;
@@ -176,7 +164,7 @@ export class PathAgent {
   /** When `step` wants to be called with a tick at the latest; undefined: not before an input. */
   nextDeadline(): number | undefined {
     if (this.#closed) return undefined;
-    const deadlines = [this.#round?.endsAt, this.#punchAt, this.#upgradeAt];
+    const deadlines = [this.#rounds.nextDeadline];
     for (const pair of this.#checklist) {
       deadlines.push(pair.lostAt);
       if (pair.dueAt !== undefined) deadlines.push(this.#sendableAt(pair, pair.dueAt));
@@ -277,28 +265,10 @@ export class PathAgent {
     // A server's word must not end a path that works: it is believed when there is none.
     if (isNew && this.#selection.best()?.answered !== true) this.#adoptCredentials();
     const added = this.#checklist.tell(candidates, this.#now);
-    this.#doubtLeft(candidates);
+    this.#checklist.doubtLeft(candidates, this.#now);
     for (const pair of added) pair.startRound(this.#now);
-    if (this.#round !== undefined && added.length > 0) this.#round.endsAt = this.#now + ROUND_MS;
-    if (this.state === 'failed') this.#schedulePunch();
-  }
-
-  /**
-   * Every server is told the same addresses on the friend's LAN, and tells them: the friend has left
-   * one that is not among them any more. A check asks whether that is so; until it is answered, any
-   * other path is better.
-   */
-  #doubtLeft(candidates: readonly Candidate[]): void {
-    const isOnLan = (address: Address): boolean => scopeOf(address.host) === 'private';
-    const hosts = candidates.filter(({ kind, address }) => kind === 'host' && isOnLan(address));
-    if (hosts.length === 0) return;
-    for (const pair of this.#checklist) {
-      const isTold = hosts.some(({ address }) => sameAddress(address, pair.remote));
-      if (pair.kind !== 'host' || !isOnLan(pair.remote) || isTold) continue;
-      if (!pair.answered || pair.doubted) continue;
-      pair.doubt();
-      pair.dueAt = this.#now;
-    }
+    if (added.length > 0) this.#rounds.extend(this.#now);
+    if (this.state === 'failed') this.#rounds.restart(this.#now);
   }
 
   #onRelay(remote: Address): void {
@@ -336,11 +306,7 @@ export class PathAgent {
     this.#codec = new CheckCodec(this.#local, this.#remote);
     this.#transactions.clear();
     this.#nomination.forget();
-    this.#punchAt = this.#now;
-  }
-
-  #schedulePunch(): void {
-    this.#punchAt ??= Math.max(this.#now, this.#punchStartedAt + PUNCH_INTERVAL_MS);
+    this.#rounds.restartNow(this.#now);
   }
 
   /** Everything that time, or what was just learned, makes due. */
@@ -374,44 +340,17 @@ export class PathAgent {
     } else if (previous !== undefined) {
       this.#effects.push({ type: 'all-lost' });
       this.#adoptCredentials();
-      this.#schedulePunch();
+      this.#rounds.restart(this.#now);
     }
   }
 
   #runRounds(): void {
-    if (this.#upgradeAt !== undefined && this.#upgradeAt <= this.#now) {
-      this.#upgradeAt = undefined;
-      if (!this.#isDirect()) this.#punchAt ??= this.#now;
+    const { path } = this.#selection;
+    const connectivity = { connected: path !== undefined, direct: path?.via === 'udp' };
+    for (const event of this.#rounds.advance(this.#now, connectivity)) {
+      if (event.type !== 'round-started') this.#effects.push(event);
+      else for (const pair of this.#checklist) pair.startRound(this.#now);
     }
-    if (this.#punchAt !== undefined && this.#punchAt <= this.#now) {
-      this.#punchAt = undefined;
-      this.#punchStartedAt = this.#now;
-      this.#startRound(1);
-    } else if (this.#round !== undefined && this.#round.endsAt <= this.#now) {
-      const { number } = this.#round;
-      this.#round = undefined;
-      if (this.#isDirect()) return;
-      this.#effects.push({ type: 'round-failed', round: number });
-      if (number < ROUNDS) this.#startRound(number + 1);
-      else this.#giveUpDirect();
-    }
-  }
-
-  /** Over a relay, that is not for good. */
-  #giveUpDirect(): void {
-    this.#effects.push({ type: 'failed' });
-    if (this.#selection.path === undefined) return;
-    this.#upgradeAt = this.#now + this.#upgradeMs;
-    this.#upgradeMs = Math.min(2 * this.#upgradeMs, MAX_UPGRADE_MS);
-  }
-
-  #isDirect(): boolean {
-    return this.#selection.path?.via === 'udp';
-  }
-
-  #startRound(number: number): void {
-    this.#round = { number, endsAt: this.#now + ROUND_MS };
-    for (const pair of this.#checklist) pair.startRound(this.#now);
   }
 
   #sendDueChecks(): void {
