@@ -1,6 +1,11 @@
-/** How often a dialer's first flight is repeated until anything is heard; quiche alone: 1 s. */
-const CARRIED_REPEAT_MS = 100;
-const PLAIN_REPEAT_MS = 250;
+/**
+ * How long a dialer's first flight waits for anything to be heard until it is repeated, at first and
+ * at most, by ever twice as long; quiche alone: 1 s. What is carried begins on paths that are only
+ * about to stand, like a relay on which the friend is not yet known: that takes milliseconds.
+ */
+const CARRIED_REPEAT_MS = { first: 25, most: 100 };
+const PLAIN_REPEAT_MS = { first: 250, most: 250 };
+const NEVER = { first: Infinity, most: Infinity };
 /** The datagrams of a first flight, three at most (RFC 9000 §8.1). */
 const MAX_DATAGRAMS = 3;
 
@@ -10,13 +15,16 @@ const MAX_DATAGRAMS = 3;
  * whenever the dialer's come again.
  */
 export class FirstFlight {
-  readonly #repeatMs: number;
+  readonly #mostMs: number;
+  #repeatMs: number;
   #datagrams: Buffer[] | undefined = [];
   #repeatAt = Infinity;
 
   constructor(role: 'dialer' | 'acceptor', carried: boolean) {
     const dialerMs = carried ? CARRIED_REPEAT_MS : PLAIN_REPEAT_MS;
-    this.#repeatMs = role === 'dialer' ? dialerMs : Infinity;
+    const { first, most } = role === 'dialer' ? dialerMs : NEVER;
+    this.#repeatMs = first;
+    this.#mostMs = most;
   }
 
   /** A datagram is sent: it is copied, if it belongs to the flight. */
@@ -38,6 +46,7 @@ export class FirstFlight {
   /** What is to be repeated by now; it counts as repeated. */
   due(now: number): readonly Uint8Array[] {
     if (now < this.#repeatAt) return [];
+    this.#repeatMs = Math.min(2 * this.#repeatMs, this.#mostMs);
     this.#repeatAt = now + this.#repeatMs;
     return this.datagrams;
   }
