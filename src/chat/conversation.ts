@@ -1,3 +1,4 @@
+import { Alarm } from '../base/alarm.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { ChattyError } from '../base/errors.ts';
 import { EventQueue } from '../base/event-queue.ts';
@@ -103,12 +104,13 @@ export class Conversation {
   /** The friend knows of the end of our messages. */
   #endKnown = false;
   #matchedAt = 0;
-  #timer: Timer | undefined;
+  readonly #alarm: Alarm;
   #conflictTimer: Timer | undefined;
   #closed = false;
 
   constructor(options: ConversationOptions) {
     this.#options = options;
+    this.#alarm = new Alarm(options.clock, () => this.#step({ type: 'tick' }));
     this.friend = options.friend;
     this.#expected = options.expected;
     this.#session = new ConversationSession(options.before);
@@ -201,7 +203,7 @@ export class Conversation {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     this.#conflictTimer?.cancel();
     this.#options.friends.remove(this.friend);
     this.#events.close();
@@ -221,12 +223,7 @@ export class Conversation {
     const { clock } = this.#options;
     const effects = this.#session.step(input, clock.now());
     for (const effect of effects) this.#carryOut(effect);
-    this.#timer?.cancel();
-    const deadline = this.#session.nextDeadline();
-    this.#timer =
-      deadline === undefined
-        ? undefined
-        : clock.setTimer(deadline - clock.now(), () => this.#step({ type: 'tick' }));
+    this.#alarm.set(this.#session.nextDeadline());
     return effects;
   }
 

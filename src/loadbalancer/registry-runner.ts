@@ -1,5 +1,6 @@
 import { formatAddress } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import { ChattyError, type ErrorCode, reasonOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { CheckOutcome, RegistryEffect, RegistryInput } from './events.ts';
@@ -34,7 +35,7 @@ export class RegistryRunner {
     ...{ serving: 0, 'not-serving': 0, refused: 0, silent: 0 },
   };
   #lastCall = 0;
-  #timer: Timer | undefined;
+  readonly #alarm: Alarm;
   #stopped = false;
 
   constructor(registry: Registry, connections: ServerConnections, clock: Clock, logger: Logger) {
@@ -42,6 +43,7 @@ export class RegistryRunner {
     this.#connections = connections;
     this.#clock = clock;
     this.#logger = logger;
+    this.#alarm = new Alarm(clock, () => this.#feed({ kind: 'tick' }));
   }
 
   /**
@@ -83,7 +85,7 @@ export class RegistryRunner {
   /** Answers nobody any more and closes every connection to servers. */
   stop(): void {
     this.#stopped = true;
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     this.#connections.close();
     for (const { reject } of this.#calls.values()) {
       reject(new ChattyError('CHATTY_OVERLOADED', 'this load balancer stops'));
@@ -102,12 +104,7 @@ export class RegistryRunner {
         reason: reasonOf(error),
       });
     }
-    this.#timer?.cancel();
-    const next = this.#registry.nextDeadline();
-    this.#timer =
-      next === undefined
-        ? undefined
-        : this.#clock.setTimer(next - this.#clock.now(), () => this.#feed({ kind: 'tick' }));
+    this.#alarm.set(this.#registry.nextDeadline());
   }
 
   #do(effect: RegistryEffect): void {

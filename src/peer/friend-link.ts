@@ -1,5 +1,6 @@
 import type { Address } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import { ChattyError } from '../base/errors.ts';
 import type { PathClass } from '../base/path-class.ts';
 import type { Path } from '../path/index.ts';
@@ -70,13 +71,14 @@ export class FriendLink {
   readonly #attempts: LinkAttempts;
   readonly #report: ConnectionReport;
   readonly #connections = new Map<ConnectionId, FriendConnection>();
-  #timer: Timer | undefined;
+  readonly #alarm: Alarm;
   #lastConnection = 0;
   #closed = false;
 
   constructor(friend: string, host: FriendLinkHost, events: FriendLinkEvents) {
     this.friend = friend;
     this.#host = host;
+    this.#alarm = new Alarm(host.clock, () => this.#step({ type: 'tick' }));
     this.#events = events;
     this.#machine = new LinkMachine(host.ownFingerprint);
     this.#report = new ConnectionReport(host, events);
@@ -143,7 +145,7 @@ export class FriendLink {
   close(): void {
     this.#step({ type: 'goodbye' });
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     for (const connection of this.#connections.values()) connection.close('goodbye');
     this.#connections.clear();
     this.#attempts.leave('current');
@@ -157,12 +159,7 @@ export class FriendLink {
     const effects = this.#machine.step(input, clock.now());
     if (wasActive !== undefined && this.#machine.active === undefined) this.#events.down();
     for (const effect of effects) this.#carryOut(effect);
-    this.#timer?.cancel();
-    const deadline = this.#machine.nextDeadline();
-    this.#timer =
-      deadline === undefined
-        ? undefined
-        : clock.setTimer(deadline - clock.now(), () => this.#step({ type: 'tick' }));
+    this.#alarm.set(this.#machine.nextDeadline());
   }
 
   #carryOut(effect: LinkEffect): void {

@@ -1,5 +1,6 @@
 import type { Address } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import type { PathClass } from '../base/path-class.ts';
 import {
   type GuessProgress,
@@ -83,7 +84,7 @@ export class FriendPath implements Carrier {
   readonly #options: FriendPathOptions;
   /** The relays between us and the friend. */
   readonly relays: RelayClient;
-  #timer: Timer | undefined;
+  readonly #alarm: Alarm;
   /** First datagrams that were sent ahead, by how they begin. */
   readonly #taken = new Set<string>();
   #isDirect = false;
@@ -94,6 +95,7 @@ export class FriendPath implements Carrier {
 
   constructor(options: FriendPathOptions) {
     this.#options = options;
+    this.#alarm = new Alarm(options.clock, () => this.step({ type: 'tick' }));
     this.relays = new RelayClient({
       clock: options.clock,
       routesTo: (offer) => options.routesTo?.(offer) ?? [],
@@ -120,15 +122,10 @@ export class FriendPath implements Carrier {
     const { answeredAt: answeredBefore } = agent;
     const effects = agent.step(input, clock.now());
     for (const effect of effects) this.#carryOut(effect);
-    this.#timer?.cancel();
     this.#doubt(DOUBT_AFTER_MS);
     const { answeredAt } = agent;
     const doubtAt = this.#isDoubted ? Infinity : (answeredAt ?? Infinity) + DOUBT_AFTER_MS;
-    const deadline = Math.min(agent.nextDeadline() ?? Infinity, doubtAt);
-    this.#timer =
-      deadline === Infinity
-        ? undefined
-        : clock.setTimer(deadline - clock.now(), () => this.step({ type: 'tick' }));
+    this.#alarm.set(Math.min(agent.nextDeadline() ?? Infinity, doubtAt));
     const best = this.best;
     if (best !== undefined && answeredAt !== answeredBefore) this.#silence.heard(best.remote);
     const isSure = best?.via === 'udp' && best.checkedAt !== undefined && !this.#isDoubted;
@@ -279,7 +276,7 @@ export class FriendPath implements Carrier {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     this.relays.close();
     this.#options.guesser?.close();
     this.#options.reopener?.close();

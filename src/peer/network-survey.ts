@@ -15,6 +15,7 @@ import {
 } from '../path/index.ts';
 import { QuicEndpoint } from '../quic/index.ts';
 import { addressesFromWire } from '../rpc/wire-address.ts';
+import { openBothFamilies } from './both-families.ts';
 import { findGateway } from './default-gateway.ts';
 import { Discovery, type DiscoveryOptions } from './discovery.ts';
 import { createPeerIdentity } from './identity-store.ts';
@@ -80,7 +81,8 @@ export async function surveyNetwork(options: NetworkSurveyOptions): Promise<Netw
     told.push(...stunAddresses);
   }, signal);
   signal.throwIfAborted();
-  const endpoint = await openSockets(clock, random);
+  const shared = { identity: await createPeerIdentity(), clock, random, alpn: [] };
+  const endpoint = await openBothFamilies((listen) => QuicEndpoint.open({ ...shared, listen }));
   try {
     return { failures: discovery.failures, ...(await survey(endpoint, told, options)) };
   } finally {
@@ -112,14 +114,15 @@ async function survey(
   const { port } = await endpoint.openSocket(4);
   const mapping = portMapping && !isLocal ? tryPortMapping(port, clock, random) : undefined;
   const startedAt = clock.now();
-  const observations: Observation[] = [];
   const answers = await Promise.all(
     asked.map(async (address): Promise<Answer> => {
       const mapped = (await probes.ask(address))?.mapped;
-      const at = clock.now();
-      if (mapped !== undefined) observations.push({ server: address, mapped, at });
-      return { address, mapped, ms: at - startedAt };
+      return { address, mapped, ms: clock.now() - startedAt };
     }),
+  );
+  // Mappings are made in the order of the questions; answers overtake each other.
+  const observations = answers.flatMap(({ address: server, mapped }, index): Observation[] =>
+    mapped === undefined ? [] : [{ server, mapped, at: startedAt + index }],
   );
   signal.throwIfAborted();
   const own = gatherHostCandidates(networkInterfaces(), { 4: main?.port });
@@ -159,17 +162,6 @@ async function tryPortMapping(
     mapper.begin(port);
   });
   return found ?? 'none';
-}
-
-/** Both families where the computer has both. */
-async function openSockets(clock: Clock, random: Random): Promise<QuicEndpoint> {
-  const shared = { identity: await createPeerIdentity(), clock, random, alpn: [] };
-  const v4 = { host: '0.0.0.0', port: 0 };
-  try {
-    return await QuicEndpoint.open({ ...shared, listen: [v4, { host: '::', port: 0 }] });
-  } catch {
-    return QuicEndpoint.open({ ...shared, listen: [v4] });
-  }
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Address } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Path, Reopening, ReopeningEffect, ReopeningInput } from '../path/index.ts';
 
 export interface PathReopenerOptions {
@@ -26,11 +27,12 @@ export class PathReopener {
   #openings = 0;
   #direct = false;
   #used = false;
-  #timer: Timer | undefined;
+  readonly #alarm: Alarm;
   #closed = false;
 
   constructor(options: PathReopenerOptions) {
     this.#options = options;
+    this.#alarm = new Alarm(options.clock, () => this.step({ type: 'tick' }));
   }
 
   /** Whether a socket is its own. */
@@ -56,17 +58,12 @@ export class PathReopener {
     if (this.#closed) return;
     const { reopening, clock } = this.#options;
     for (const effect of reopening.step(input, clock.now())) this.#carryOut(effect);
-    this.#timer?.cancel();
-    const deadline = reopening.nextDeadline();
-    this.#timer =
-      deadline === undefined
-        ? undefined
-        : clock.setTimer(deadline - clock.now(), () => this.step({ type: 'tick' }));
+    this.#alarm.set(reopening.nextDeadline());
   }
 
   close(): void {
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     this.#closeSocket();
   }
 

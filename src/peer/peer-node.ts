@@ -9,6 +9,7 @@ import type { SessionId } from '../rpc/generated/chatty/v1/common.ts';
 import type { Server } from '../rpc/generated/chatty/v1/loadbalancer.ts';
 import { FRIEND_ALPN } from '../rpc/protocol.ts';
 import { findGateway } from './default-gateway.ts';
+import { openBothFamilies } from './both-families.ts';
 import type { DiscoveryOptions } from './discovery.ts';
 import { FriendRoster } from './friend-roster.ts';
 import { NetworkWatch } from './network-watch.ts';
@@ -116,7 +117,7 @@ export class PeerNode {
     const { clock, random, identity } = options;
     // Assigned as soon as the endpoint exists: nothing arrives before this function goes on.
     const self: { friends?: FriendRoster } = {};
-    const endpoint = await openEndpoint(options.listen, (listen) =>
+    const open = (listen: readonly Address[]): Promise<QuicEndpoint> =>
       QuicEndpoint.open({
         identity,
         clock,
@@ -129,8 +130,10 @@ export class PeerNode {
           onConnection: (connection) => self.friends?.accept(connection),
           verify: (certDer, alpn) => alpn === FRIEND_ALPN && certDer.length > 0,
         },
-      }),
-    );
+      });
+    const endpoint = await (options.listen === undefined
+      ? openBothFamilies(open)
+      : open(options.listen));
     const node = new PeerNode(options, endpoint);
     self.friends = node.friends;
     node.#servers.begin(options.cachedServers);
@@ -156,24 +159,5 @@ export class PeerNode {
     const isLocal = ({ host }: Address): boolean => scopeOf(host) === 'loopback';
     if (own === undefined || isLocal(own) || servers.every(isLocal)) return;
     this.#mapper.begin(own.port);
-  }
-}
-
-/** Opens both families where the computer has both. */
-async function openEndpoint(
-  listen: readonly Address[] | undefined,
-  open: (listen: readonly Address[]) => Promise<QuicEndpoint>,
-): Promise<QuicEndpoint> {
-  if (listen !== undefined) return open(listen);
-  const v4 = { host: '0.0.0.0', port: 0 };
-  const hasV6 = Object.values(networkInterfaces()).some((entries) =>
-    entries?.some(({ family }) => family === 'IPv6'),
-  );
-  if (!hasV6) return open([v4]);
-  try {
-    return await open([v4, { host: '::', port: 0 }]);
-  } catch {
-    // IPv6 can be off although an interface shows an address.
-    return open([v4]);
   }
 }

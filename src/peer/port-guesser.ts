@@ -1,5 +1,6 @@
 import type { Address } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import type { GuessProgress, PortGuess, PortGuessEffect, PortGuessInput } from '../path/index.ts';
 
 export interface PortGuesserOptions {
@@ -30,11 +31,12 @@ export class PortGuesser {
   readonly #sockets = new Set<Address>();
   /** Counts attempts, so that sockets that open too late are known. */
   #attempts = 0;
-  #timer: Timer | undefined;
+  readonly #alarm: Alarm;
   #closed = false;
 
   constructor(options: PortGuesserOptions) {
     this.#options = options;
+    this.#alarm = new Alarm(options.clock, () => this.step({ type: 'tick' }));
   }
 
   /** Whether a socket is one of its. */
@@ -46,18 +48,13 @@ export class PortGuesser {
     if (this.#closed) return;
     const { guess, clock } = this.#options;
     for (const effect of guess.step(input, clock.now())) this.#carryOut(effect);
-    this.#timer?.cancel();
-    const deadline = guess.nextDeadline(clock.now());
-    this.#timer =
-      deadline === undefined
-        ? undefined
-        : clock.setTimer(deadline - clock.now(), () => this.step({ type: 'tick' }));
+    this.#alarm.set(guess.nextDeadline(clock.now()));
   }
 
   close(): void {
     this.#closed = true;
     this.#attempts++;
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     this.#options.guess.close();
     for (const socket of [...this.#sockets]) this.#close(socket);
   }

@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { type Address, sameAddress } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import type { Gateway } from './default-gateway.ts';
@@ -37,7 +38,7 @@ interface Talk {
   readonly mapping: PortMapping;
   /** Open while answers are waited for. */
   socket: Socket | undefined;
-  timer: Timer | undefined;
+  readonly alarm: Alarm;
   readonly abort: AbortController;
 }
 
@@ -94,10 +95,12 @@ export class PortMapper {
         return;
       }
       const asked = { own: gateway.own, port, nonce: this.#options.random.bytes(NONCE_BYTES) };
-      this.#talk = {
+      const talk: Talk = {
         ...{ gateway, port: asked, mapping: new PortMapping(asked) },
-        ...{ socket: undefined, timer: undefined, abort: new AbortController() },
+        ...{ socket: undefined, abort: new AbortController() },
+        alarm: new Alarm(this.#options.clock, () => this.#step(talk, { type: 'tick' })),
       };
+      this.#talk = talk;
     }
     if (this.#talk !== undefined) this.#step(this.#talk, { type: 'begin' });
   }
@@ -106,7 +109,7 @@ export class PortMapper {
   #leave(): Talk | undefined {
     const talk = this.#talk;
     this.#talk = undefined;
-    talk?.timer?.cancel();
+    talk?.alarm.cancel();
     talk?.abort.abort();
     if (talk !== undefined) hangUp(talk);
     return talk;
@@ -116,12 +119,7 @@ export class PortMapper {
     if (this.#talk !== talk) return;
     const { clock } = this.#options;
     for (const effect of talk.mapping.step(input, clock.now())) this.#act(talk, effect);
-    talk.timer?.cancel();
-    const { nextDeadline } = talk.mapping;
-    talk.timer =
-      nextDeadline === Infinity
-        ? undefined
-        : clock.setTimer(nextDeadline - clock.now(), () => this.#step(talk, { type: 'tick' }));
+    talk.alarm.set(talk.mapping.nextDeadline);
   }
 
   #act(talk: Talk, effect: PortMappingEffect): void {
@@ -145,6 +143,7 @@ export class PortMapper {
         hangUp(talk);
         this.#options.settled?.();
         return;
+      // Only when a port is given back: see `giveBack`.
       case 'igd-unmap':
     }
   }

@@ -1,5 +1,6 @@
 import { type Address, sameAddress } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import {
   encodeRelayFrame,
   relayAddress,
@@ -13,9 +14,7 @@ import type { RelayOffer } from './match.ts';
 /** A way to a relaying server: from our socket to one of its addresses, or a tunnel. */
 export interface RelayRoute {
   readonly address: Address;
-  /** Whether it is the tunnel to that address. */
-  readonly tunnelled: boolean;
-  /** That tunnel: another one is another way. */
+  /** The tunnel to that address, where it is one: another tunnel is another way. */
   readonly tunnel?: object;
   /** `datagram` is ours to keep. */
   send(datagram: Uint8Array): void;
@@ -43,7 +42,7 @@ interface Relay {
   readonly remote: Address;
   readonly binding: RelayBinding<RelayRoute>;
   readonly routes: readonly RelayRoute[];
-  timer: Timer | undefined;
+  readonly alarm: Alarm;
 }
 
 /** One more than a match names: what is in use goes on when another takes its place there. */
@@ -90,7 +89,7 @@ export class RelayClient {
   receive(frame: RelayFrame, source: Address, tunnelled: boolean): void {
     const relay = this.#relays.get(frame.channel);
     const route = relay?.routes.find(
-      (each) => each.tunnelled === tunnelled && sameAddress(each.address, source),
+      (each) => (each.tunnel !== undefined) === tunnelled && sameAddress(each.address, source),
     );
     if (relay === undefined || route === undefined) return;
     this.#step(relay, { type: 'frame', frame, route });
@@ -125,7 +124,7 @@ export class RelayClient {
 
   close(): void {
     this.#closed = true;
-    for (const { timer } of this.#relays.values()) timer?.cancel();
+    for (const { alarm } of this.#relays.values()) alarm.cancel();
   }
 
   #add(offer: RelayOffer): void {
@@ -139,7 +138,7 @@ export class RelayClient {
       remote: relayAddress(++this.#lastIndex % 255),
       binding: new RelayBinding({ channel, key, routes }, clock.now()),
       routes,
-      timer: undefined,
+      alarm: new Alarm(clock, () => this.#step(relay, { type: 'tick' })),
     };
     this.#relays.set(channel, relay);
     this.#step(relay, { type: 'wanted', wanted: this.#wanted });
@@ -153,7 +152,7 @@ export class RelayClient {
   }
 
   #drop(channel: string, relay: Relay): void {
-    relay.timer?.cancel();
+    relay.alarm.cancel();
     this.#relays.delete(channel);
     this.#options.events.closed(relay.remote);
   }
@@ -171,11 +170,6 @@ export class RelayClient {
       else if (effect.type === 'closed') events.closed(remote);
       else events.limited(effect.limit);
     }
-    relay.timer?.cancel();
-    const deadline = this.#closed ? undefined : binding.nextDeadline();
-    relay.timer =
-      deadline === undefined
-        ? undefined
-        : clock.setTimer(deadline - clock.now(), () => this.#step(relay, { type: 'tick' }));
+    relay.alarm.set(this.#closed ? undefined : binding.nextDeadline());
   }
 }

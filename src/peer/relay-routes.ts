@@ -47,7 +47,6 @@ export function relayRoutes(
   const first = own === undefined ? [] : [own];
   return [...first, ...others].slice(0, MAX_ROUTES).map((address) => ({
     address,
-    tunnelled: false,
     send: (datagram) => endpoint.send(datagram, address),
   }));
 }
@@ -55,7 +54,6 @@ export function relayRoutes(
 function tunnelRoute(tunnel: Tunnel): RelayRoute {
   return {
     address: tunnel.remote,
-    tunnelled: true,
     tunnel,
     send: (datagram) => tunnel.send(datagram),
   };

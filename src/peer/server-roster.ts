@@ -1,5 +1,6 @@
 import { type Address, familyOf, formatAddress, scopeOf } from '../base/address.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
 import type { ChattyError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { setNewest } from '../base/newest.ts';
@@ -80,11 +81,12 @@ export class ServerRoster {
   readonly #failures = new Map<string, ChattyError>();
   readonly #whereabouts: Whereabouts<Registration>;
   readonly #udpReturn: UdpReturn<Registration>;
-  #timer: Timer | undefined;
+  readonly #alarm: Alarm;
 
   constructor(options: ServerRosterOptions) {
     const { clock, random, endpoint, paths, signal } = options;
     this.#options = options;
+    this.#alarm = new Alarm(clock, () => this.#step({ type: 'tick' }));
     this.#pool = new ServerPool({ wanted: options.registrations, random });
     this.#discovery = new Discovery({ ...options.discovery, clock });
     this.#whereabouts = new Whereabouts({
@@ -161,7 +163,7 @@ export class ServerRoster {
 
   /** Leaves every server; to be called when the signal has aborted. */
   close(): void {
-    this.#timer?.cancel();
+    this.#alarm.cancel();
     for (const { registration } of [...this.#entries.values()]) registration.leave();
     this.#whereabouts.close();
   }
@@ -174,10 +176,7 @@ export class ServerRoster {
       else if (effect.type === 'leave') this.#entries.get(effect.id)?.registration.leave();
       else void this.#discover();
     }
-    this.#timer?.cancel();
-    this.#timer = clock.setTimer(this.#pool.nextDeadline() - clock.now(), () =>
-      this.#step({ type: 'tick' }),
-    );
+    this.#alarm.set(this.#pool.nextDeadline());
   }
 
   async #discover(): Promise<void> {
